@@ -1,0 +1,44 @@
+# Two commands on a fresh machine: `make bench` and `make test`. Each makes .venv from requirements.txt first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help bench test check all overhead gpu-check clean
+.DEFAULT_GOAL := help
+
+help:  ## Show these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+bench: $(VENV)/.installed  ## CLIP on this machine, in about a minute: pytest benchmarks -k clip
+	$(BIN)/pytest benchmarks -k clip $(ARGS)
+
+test: $(VENV)/.installed  ## The suite's own tests: no GPU, no network
+	$(BIN)/pytest tests $(ARGS)
+
+all: $(VENV)/.installed  ## Every built-in model, about six minutes on two cores: pytest benchmarks
+	$(BIN)/pytest benchmarks $(ARGS)
+
+check: $(VENV)/.installed-dev  ## What CI checks before the tests: ruff, mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+overhead: $(VENV)/.installed  ## What measuring costs, beside a bare loop and a minimal pytest-benchmark test
+	$(BIN)/python -m fixtures.checks.overhead
+
+gpu-check: $(VENV)/.installed  ## Event times against profiler, wall and a second run; memory against torch (needs a GPU)
+	$(BIN)/python -m fixtures.checks.gpu
+
+clean:  ## Remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

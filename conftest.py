@@ -1,0 +1,12 @@
+"""Wires the suite's plugins to pytest; the options are declared earlier, by `-p fixtures.options` in pytest.ini."""
+
+# Each after those it imports, so that pytest can rewrite their assertions.
+pytest_plugins = (
+    "fixtures.cases",
+    "fixtures.inputs",
+    "fixtures.progress",
+    "fixtures.loading",
+    "fixtures.batches",
+    "fixtures.measure.plugin",
+    "fixtures.readout.plugin",
+)
