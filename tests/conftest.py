@@ -1,0 +1,172 @@
+"""Shared by the suite's own tests: a project of its own for each, tiny models, records to replay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision  # noqa: F401  imported here once, so that in-process runs do not import it again and again
+
+from fixtures.record import Record
+
+pytest_plugins = ("pytester",)
+ROOT = Path(__file__).parent.parent
+
+INI = f"""
+[pytest]
+pythonpath = {ROOT}
+addopts = -p fixtures.options -ra --device=cpu --num-images=4 --max-seconds=0.05 --threads=1 -p no:cacheprovider
+markers =
+    family(name): which models
+    trained: needs trained weights
+filterwarnings =
+    ignore:Benchmark fixture was not used at all
+"""
+
+TINY = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3)
+
+    def forward(self, pixels):
+        return self.convolution(pixels).mean((2, 3))
+
+class Five(nn.Module):
+    '''Two images, tokens, a mask and a scale.'''
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(100, 8)
+        self.linear = nn.Linear(8, 16)
+
+    def forward(self, image, depth, tokens, mask, scale):
+        assert tokens.dtype == torch.int64 and mask.dtype == torch.bool
+        words = self.linear(self.embedding(tokens)).mean(1) * scale
+        return words + image.mean((1, 2, 3))[:, None] + depth.mean((1, 2, 3))[:, None] + mask.float().mean()
+
+def net():
+    return Net()
+
+def five():
+    def make_inputs(batch, imgsz, generator):
+        return (
+            torch.rand(batch, 3, imgsz, imgsz, generator=generator),
+            torch.rand(batch, 1, imgsz, imgsz, generator=generator),
+            torch.randint(0, 100, (batch, 12), generator=generator),
+            torch.ones(batch, 12, dtype=torch.bool),
+            torch.rand(batch, 1, generator=generator),
+        )
+    return Five(), make_inputs
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A root of its own that uses this suite: its conftest, its benchmarks, an empty results/ and tiny.py."""
+    pytester.makeini(INI)
+    pytester.makeconftest((ROOT / "conftest.py").read_text())
+    benchmarks = pytester.mkdir("benchmarks")
+    for file in (ROOT / "benchmarks").glob("*.py"):
+        (benchmarks / file.name).write_text(file.read_text())
+    pytester.makepyfile(tiny=TINY)
+    return pytester
+
+
+@pytest.fixture
+def run(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
+    """Runs `pytest benchmarks ARGS` in the project, in this process."""
+    monkeypatch.setenv("COLUMNS", "200")
+    threads = torch.get_num_threads()
+
+    def run_benchmarks(*args: str) -> pytest.RunResult:
+        try:
+            return project.runpytest_inprocess("benchmarks", *args)
+        finally:
+            torch.set_num_threads(threads)
+
+    return run_benchmarks
+
+
+@pytest.fixture
+def saved(project: pytest.Pytester) -> Callable[[], dict[str, dict[str, Any]]]:
+    """Benchmarks of `--benchmark-json=out.json`, by name."""
+
+    def read() -> dict[str, dict[str, Any]]:
+        benchmarks = json.loads((project.path / "out.json").read_text())["benchmarks"]
+        return {benchmark["name"]: benchmark for benchmark in benchmarks}
+
+    return read
+
+
+RECORD = Record(
+    model="net",
+    family="custom",
+    task="your own",
+    workload="forward",
+    weights="random:42",
+    batch=8,
+    imgsz=224,
+    precision="fp32",
+    device="cpu",
+    device_name="AMD EPYC",
+    runtime="eager",
+    threads=2,
+    seed=42,
+    inputs_digest="a" * 64,
+    inputs_count=200,
+    inputs_list="results/inputs/synthetic-200-42.json",
+    warmup=3,
+    iters=100,
+    fused=None,
+    params=25_557_032,
+    params_trainable=25_557_032,
+    weights_bytes=102_228_128,
+    gmacs=4.0,
+    gflops=8.0,
+    flops_counter="by hand",
+    flops_uncounted_ops=(),
+    latency_mean_ms=10.0,
+    latency_std_ms=0.5,
+    latency_min_ms=9.0,
+    latency_max_ms=12.0,
+    latency_p50_ms=10.0,
+    latency_p90_ms=11.0,
+    latency_p95_ms=11.5,
+    latency_p99_ms=None,
+    latency_per_sample_ms=1.25,
+    latency_clock="perf_counter",
+    wall_p50_ms=10.0,
+    enqueue_p50_ms=None,
+    launch_bound=None,
+    time_to_first_token_ms=None,
+    throughput_mean_per_s=800.0,
+    throughput_p50_per_s=800.0,
+    throughput_unit="images/s",
+    device_before_load_bytes=None,
+    device_model_bytes=None,
+    device_allocated_bytes=None,
+    device_reserved_bytes=None,
+    peak_device_allocated_bytes=None,
+    peak_device_reserved_bytes=None,
+    host_before_bytes=500 * 2**20,
+    peak_host_bytes=700 * 2**20,
+    load_s=0.5,
+    first_call_ms=20.0,
+    flags=(),
+    output_digest="b" * 64,
+    output_finite=True,
+    notes=(),
+)
+
+
+@pytest.fixture
+def record() -> Record:
+    """A plausible record to vary with `dataclasses.replace`."""
+    return RECORD

@@ -1,0 +1,32 @@
+"""What is flagged about a timed pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.measure.flags import _Usage, busy_share, spread_flags
+
+
+@pytest.mark.parametrize(
+    ("samples_ms", "flags"),
+    [
+        ([10.0] * 30, []),
+        ([10.0] * 10 + [10.4] * 10 + [10.4] * 10, []),
+        ([10.0] * 10 + [10.3] * 10 + [10.6] * 10, ["drift"]),
+        ([10.6] * 10 + [10.3] * 10 + [10.0] * 10, ["drift"]),
+        ([10.0, 12.0] * 15, ["unstable"]),
+        ([10.0, 20.0] * 4, []),  # eight rounds say nothing about spread
+    ],
+)
+def test_drift_and_spread(samples_ms: list[float], flags: list[str]) -> None:
+    assert spread_flags(samples_ms) == flags
+
+
+def test_others_share_of_the_machine() -> None:
+    """Two cores for 10 s: 14 s busy, of which 13 were ours."""
+    before, after = _Usage(0.0, 100.0, 50.0, 0), _Usage(10.0, 114.0, 63.0, 0)
+    assert busy_share(before, after, cores=2) == pytest.approx(0.05)
+
+
+def test_clock_ticks_never_make_a_negative_share() -> None:
+    assert busy_share(_Usage(0.0, 0.0, 0.0, 0), _Usage(1.0, 0.9, 1.0, 0), cores=2) == 0.0

@@ -1,0 +1,78 @@
+"""The live line: behind pytest's own text, rarely drawn, never longer than what is left, nothing in a pipe."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from fixtures.progress import Progress, duration
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_it_tells_case_phase_round_and_time_left(clock: Clock) -> None:
+    stream = io.StringIO()
+    progress = Progress(stream, clock=clock)
+    progress.start("clip-vit-b32-fp32-b1-224")
+    progress.show("timing")
+    clock.now_s = 2.0
+    progress.advance(20, 80)
+    assert "clip-vit-b32-fp32-b1-224: timing 20/80, 6 s left" in stream.getvalue()
+
+
+def test_it_is_drawn_at_most_five_times_a_second(clock: Clock) -> None:
+    stream = io.StringIO()
+    progress = Progress(stream, clock=clock)
+    progress.show("timing")
+    drawn = stream.getvalue()
+    clock.now_s = 0.19
+    progress.advance(19, 100)
+    assert stream.getvalue() == drawn
+    clock.now_s = 0.21
+    progress.advance(21, 100)
+    assert stream.getvalue() != drawn
+
+
+def test_it_is_cut_to_what_is_left_of_the_line_and_restores_the_cursor() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream, width=lambda: 25)
+    progress.start("a-model-with-a-name-that-is-long")
+    progress.show("counting")
+    shown = stream.getvalue()
+    assert shown.startswith("\x1b7\x1b[K")
+    assert shown.endswith("\x1b8")
+    assert len(shown.removeprefix("\x1b7\x1b[K\x1b[2m").removesuffix("\x1b[0m\x1b8")) == 25
+
+
+def test_it_is_silent_without_a_terminal() -> None:
+    progress = Progress(None)
+    progress.start("case")
+    progress.show("timing")
+    progress.advance(1, 2)
+    progress.clear()
+
+
+def test_clearing_erases_only_what_was_drawn() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.clear()
+    assert stream.getvalue() == ""
+    progress.show("memory")
+    progress.clear()
+    assert stream.getvalue().endswith("\x1b[K")
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (59.4, "59 s"), (61, "1 min 1 s"), (3600, "60 min 0 s")])
+def test_durations_as_people_say_them(seconds: float, said: str) -> None:
+    assert duration(seconds) == said

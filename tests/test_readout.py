@@ -1,0 +1,127 @@
+"""The table, the CSV, and the comparison with a saved baseline."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.utils import parse_compare_fail
+
+from fixtures.readout.comparison import Baseline, BaselineError, compare, differences, read_baseline
+from fixtures.readout.table import COLUMNS, table_text, write_csv
+from fixtures.record import Record
+
+CASE = "benchmarks/test_custom.py::test_forward[net-fp32-b8-224]"
+
+
+@pytest.mark.parametrize("flags", [(), ("throttled", "foreign_gpu_process", "cpu_throttled", "host_busy", "drift")])
+def test_the_table_fits_120_columns(record: Record, flags: tuple[str, ...]) -> None:
+    names = {"model": "blip2-opt-2.7b-finetuned", "workload": "non_max_suppression"}
+    long = replace(record, **names, params=3_744_679_936, flags=flags)  # type: ignore[arg-type]
+    text = table_text([record, long])
+    assert max(map(len, text.splitlines())) <= 120
+    for column in COLUMNS:
+        assert column.heading.split()[0] in text
+
+
+def test_the_table_shows_the_records_numbers(record: Record) -> None:
+    row = table_text([record]).splitlines()[2]
+    assert " ".join(row.split()) == "net forward 8 224 fp32 10.00 11.50 – 800.0 images 25.56 8.000 700.0"
+
+
+def test_small_numbers_do_not_read_zero(record: Record) -> None:
+    text = table_text([replace(record, throughput_p50_per_s=0.1117, params=257_600)])
+    assert "0.1117" in text
+    assert "0.2576" in text
+
+
+def test_a_name_from_outside_is_no_markup(record: Record) -> None:
+    assert "[red]x" in table_text([replace(record, model="[red]x")])
+
+
+def test_the_csv_has_the_tables_columns_with_all_digits(record: Record, tmp_path: Path) -> None:
+    write_csv(tmp_path / "r.csv", [record, replace(record, latency_p50_ms=1 / 3)])
+    with (tmp_path / "r.csv").open(newline="") as stream:
+        first, second = csv.DictReader(stream)
+    assert list(first) == [column.name for column in COLUMNS]
+    assert float(second["latency_p50_ms"]) == 1 / 3
+    assert first["latency_p99_ms"] == ""
+    assert [file.name for file in tmp_path.iterdir()] == ["r.csv"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"device": "cuda:0"}, ["device cpu -> cuda:0"]),
+        ({"device_name": "NVIDIA H200"}, ["device_name AMD EPYC -> NVIDIA H200"]),
+        ({"weights": "random:43"}, ["weights random:42 -> random:43"]),
+        ({"inputs_digest": "c" * 64}, ["inputs_digest aaaaaaaaaaaa -> cccccccccccc"]),
+        ({"precision": "bf16"}, ["precision fp32 -> bf16"]),
+        ({"threads": 8}, ["threads 2 -> 8"]),
+        ({"latency_p50_ms": 99.0, "flags": ("drift",), "peak_host_bytes": 1}, []),
+    ],
+)
+def test_what_forbids_a_comparison(record: Record, change: dict[str, object], said: list[str]) -> None:
+    assert differences(record, replace(record, **change)) == said  # type: ignore[arg-type]
+
+
+def baseline(record: Record) -> Baseline:
+    return Baseline(Path("0001_base.json"), {CASE: record}, {CASE: {"median": 0.010}})
+
+
+def test_a_regression_is_told_in_milliseconds_and_percent(record: Record) -> None:
+    found = compare({CASE: record}, {CASE: {"median": 0.0123}}, [baseline(record)], [parse_compare_fail("median:10%")])
+    assert found.regressed == {CASE: ["median 10.000 -> 12.300 ms (+23.0 %, limit 10 %)"]}
+
+
+def test_an_absolute_limit_is_in_seconds(record: Record) -> None:
+    check = parse_compare_fail("median:0.002")
+    assert not compare({CASE: record}, {CASE: {"median": 0.0119}}, [baseline(record)], [check]).regressed
+    found = compare({CASE: record}, {CASE: {"median": 0.0125}}, [baseline(record)], [check])
+    assert found.regressed == {CASE: ["median 10.000 -> 12.500 ms (+2.500 ms, limit 2 ms)"]}
+
+
+def test_a_refused_case_is_no_regression_and_a_new_one_is_named(record: Record) -> None:
+    other = replace(record, weights="random:43")
+    found = compare(
+        {CASE: other, "new": record},
+        {CASE: {"median": 1.0}, "new": {"median": 1.0}},
+        [baseline(record)],
+        [parse_compare_fail("median:10%")],
+    )
+    assert (list(found.refused), found.regressed, found.new, found.compared) == ([CASE], {}, ("new",), ())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"benchmarks": [', "is not JSON, perhaps truncated"),
+        ("[]", "is not a file that pytest-benchmark saved"),
+        ('{"benchmarks": [{"fullname": "a", "extra_info": {}, "stats": {}}]}', "no record"),
+        ('{"benchmarks": [{"fullname": "a"}]}', "is damaged: no 'extra_info'"),
+    ],
+)
+def test_a_baseline_that_cannot_be_read_is_told_why(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "b.json").write_text(content)
+    with pytest.raises(BaselineError, match=message):
+        read_baseline(tmp_path / "b.json")
+
+
+def test_the_reading_side_never_imports_torch() -> None:
+    """A gate or a report runs in a second on a laptop without it."""
+    code = "import sys, fixtures.readout.table, fixtures.readout.comparison; sys.exit('torch' in sys.modules)"
+    root = Path(__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+
+
+def test_committed_baselines_can_be_read() -> None:
+    files = sorted((Path(__file__).parent.parent / "results").glob("0*.json"))
+    assert files
+    for file in files:
+        assert read_baseline(file).records
+        assert all(b["stats"]["data"] for b in json.loads(file.read_text())["benchmarks"])
