@@ -1,0 +1,88 @@
+"""Built-in models with random weights: what comes out is finite, seeded, and depends on what goes in."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from fixtures import synthetic
+from fixtures.models.family import Build, families, family
+
+
+def load(name: str, index: int = 0, seed: int = 42, dtype: torch.dtype = torch.float32) -> Any:
+    chosen = family(name)
+    return chosen.load(chosen.specs[index], Build(seed, dtype, time.perf_counter))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("name", "index", "workload", "imgsz"), [
+    ("clip", 0, "encode_image", 224), ("yolo", 0, "forward", 64), ("yolo", 1, "forward", 64)
+])  # fmt: skip
+def test_output_is_finite_seeded_and_tells_images_apart(name: str, index: int, workload: str, imgsz: int) -> None:
+    """Activations that vanish on the way in would time a model that computes nothing, on denormals at worst."""
+    model, again = load(name, index), load(name, index)
+    pixels = model.preprocess([synthetic.render(0, 42), synthetic.render(1, 42)], imgsz)
+    first, second = getattr(model, workload)(pixels)
+    assert torch.isfinite(first).all()
+    assert torch.equal(getattr(again, workload)(pixels)[0], first)
+    assert (first - second).abs().max() > 1e-2 * first.abs().max()
+
+
+@torch.inference_mode()
+def test_captions_are_full_length_and_closed() -> None:
+    model = load("clip")
+    tokens = model.captions(4, torch.Generator().manual_seed(0))
+    assert tokens.shape == (4, 77)
+    assert (tokens[:, -1] == 49_407).all()
+    assert (tokens[:, :-1] < 49_406).all()
+    first, second = model.encode_text(tokens)[:2]
+    assert (first - second).abs().max() > 1e-2 * first.abs().max()
+
+
+@torch.inference_mode()
+def test_masks_depend_on_the_point() -> None:
+    model = load("sam")
+    generator = torch.Generator().manual_seed(0)
+    embeddings = model.embeddings(1, generator).expand(2, -1, -1, -1)
+    masks = model.decode_masks(embeddings, model.points(2, generator))
+    assert masks.shape == (2, 1, 3, 256, 256)
+    assert torch.isfinite(masks).all()
+    assert not torch.equal(masks[0], masks[1])
+
+
+@torch.inference_mode()
+def test_a_caption_has_exactly_twenty_tokens_and_a_first_one() -> None:
+    """On a small BLIP-2: the length must not depend on whether the model says that it has finished."""
+    from transformers import Blip2Config, Blip2ForConditionalGeneration
+
+    from fixtures.models.blip2 import NEW_TOKENS, Blip2
+    from fixtures.models.huggingface import build_random
+
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    queries = {**vision, "encoder_hidden_size": 16}
+    text = {"model_type": "opt", "vocab_size": 50, "hidden_size": 16, "ffn_dim": 16, "num_hidden_layers": 1}
+    config = Blip2Config(
+        vision_config={**vision, "image_size": 28, "patch_size": 14},
+        qformer_config=queries,
+        text_config={**text, "num_attention_heads": 2, "word_embed_proj_dim": 16, "max_position_embeddings": 64},
+        num_query_tokens=4,
+        image_token_index=49,
+    )
+    ticks = iter(range(100))
+    module = build_random(Blip2ForConditionalGeneration, config, Build(42, torch.float32, lambda: 0.0))
+    model = Blip2(module, "random:42", lambda: float(next(ticks)))
+    new = model.generate(torch.rand(2, 3, 28, 28))
+    assert len(new) == 2
+    assert new.shape[1] in (NEW_TOKENS, NEW_TOKENS + 5)
+    assert model.first_token_ms == [1000.0]
+    assert model.image_part(torch.rand(2, 3, 56, 56)).shape == (2, 4, 16)  # positions interpolated
+    assert model.prefill(model.image_tokens(2, torch.Generator().manual_seed(0))).shape == (2, 50)
+
+
+def test_every_family_names_its_models_once() -> None:
+    names = [spec.name for chosen in families() for spec in chosen.specs]
+    assert len(set(names)) == len(names)
+    assert {chosen.name for chosen in families()} == {"blip2", "clip", "custom", "sam", "yolo"}
