@@ -1,0 +1,63 @@
+"""The README's numbers are those of the files it names, and what it tells people to type exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fixtures.checks.overhead import saved_markdown
+from fixtures.readout.comparison import read_baseline
+from fixtures.readout.show import main, svg
+from fixtures.readout.table import markdown
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BASELINE = ROOT / "results/0001_cpu-amd-epyc_torch2.14.1_20261120.json"
+
+
+def test_the_results_table_is_the_committed_baseline() -> None:
+    assert markdown(list(read_baseline(BASELINE).records.values())) in README
+
+
+def test_the_picture_is_the_committed_baseline() -> None:
+    assert BASELINE.with_suffix(".svg").read_text() == svg(list(read_baseline(BASELINE).records.values()))
+
+
+def test_the_overhead_table_is_the_saved_one() -> None:
+    assert saved_markdown() in README
+
+
+@pytest.mark.parametrize("name", ["make-bench.txt", "make-test.txt"])
+def test_real_output_is_what_was_printed(name: str) -> None:
+    assert (ROOT / "results" / name).read_text(encoding="utf-8").rstrip() in README
+
+
+def test_every_option_named_exists(pytestconfig: pytest.Config) -> None:
+    known = set(re.findall(r"--[a-z-]+", pytestconfig._parser.optparser.format_help()))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--storage", "--markdown", "--svg", "--csv"}
+    assert named <= known
+
+
+def test_every_link_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_a_saved_file_is_shown_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([str(BASELINE)]) == 0
+    assert "clip-vit-b32" in capsys.readouterr().out
+    assert main([str(BASELINE), "--csv", str(tmp_path / "x.csv")]) == 0
+    assert len((tmp_path / "x.csv").read_text().splitlines()) == 17
+
+
+def test_a_file_that_cannot_be_shown_is_told_why(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([str(tmp_path / "nothere.json")]) == 2
+    assert capsys.readouterr().err.startswith("show: baseline '")
+
+
+def test_the_picture_loads_nothing_from_elsewhere() -> None:
+    picture = BASELINE.with_suffix(".svg").read_text()
+    assert "url(http" not in picture
+    assert "@font-face" not in picture
