@@ -133,7 +133,7 @@ def test_trainable_parameters_are_those_before_freezing() -> None:
     assert (cost.params, cost.params_trainable, cost.weights_bytes) == (24, 12, 96)
 
 
-def on_meta(name: str, index: int = 0) -> Model:
+def on_meta(name: str, dtype: torch.dtype = torch.float32) -> Model:
     """A built-in model at full size that takes no memory."""
     chosen = family(name)
     with torch.device("meta"):
@@ -142,7 +142,7 @@ def on_meta(name: str, index: int = 0) -> Model:
         filled = huggingface.fill_with_random_weights
         huggingface.fill_with_random_weights = lambda module, seed: None
         try:
-            return chosen.load(chosen.specs[index], Build(42, torch.float32, lambda: 0.0))
+            return chosen.load(chosen.specs[0], Build(42, dtype, lambda: 0.0))
         finally:
             huggingface.fill_with_random_weights = filled
 
@@ -175,9 +175,10 @@ def test_sam_costs_what_its_architecture_says() -> None:
     assert gflops(model, "segment", pixels, points) == pytest.approx(975.7020, abs=5e-5)
 
 
-def test_blip2_costs_what_its_architecture_says() -> None:
-    model = on_meta("blip2")
-    pixels = torch.empty(1, 3, 224, 224)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_blip2_costs_what_its_architecture_says(dtype: torch.dtype) -> None:
+    model = on_meta("blip2", dtype)
+    pixels = torch.empty(1, 3, 224, 224, dtype=dtype)
     assert count(model, model.image_part, (pixels,), {}).params == 3_744_679_936  # type: ignore[attr-defined]
     assert gflops(model, "image_part", pixels) == pytest.approx(533.59, abs=5e-3)
     assert gflops(model, "generate", pixels) == pytest.approx(801.09, abs=5e-3)
@@ -188,11 +189,14 @@ def test_blip2_costs_what_its_architecture_says() -> None:
     # YOLO11 has attention, which grows with the square of the area: scaling by the area would be wrong.
     [(0, 3_157_200, 8.7439872, 8.7439872 / 4), (1, 2_624_080, 6.5425024, 1.6241056)],
 )
-def test_yolo_is_counted_unfused_at_the_size_that_ran(index: int, params: int, at_640: float, at_320: float) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_yolo_is_counted_unfused_at_the_size_that_ran(
+    index: int, params: int, at_640: float, at_320: float, dtype: torch.dtype
+) -> None:
     chosen = family("yolo")
-    model = chosen.load(chosen.specs[index], Build(42, torch.float32, lambda: 0.0))
-    cost = count(model, model.forward, (torch.empty(1, 3, 640, 640),), {})  # type: ignore[attr-defined]
+    model = chosen.load(chosen.specs[index], Build(42, dtype, lambda: 0.0))
+    cost = count(model, model.forward, (torch.empty(1, 3, 640, 640, dtype=dtype),), {})  # type: ignore[attr-defined]
     assert (cost.params, model.fused) == (params, True)
-    assert cost.weights_bytes < params * 4  # the timed module's: fusing dropped the batch norms
-    assert gflops(model, "forward", torch.empty(1, 3, 640, 640)) == at_640
-    assert gflops(model, "forward", torch.empty(1, 3, 320, 320)) == at_320
+    assert cost.weights_bytes < params * dtype.itemsize  # the timed module's: fusing dropped the batch norms
+    assert gflops(model, "forward", torch.empty(1, 3, 640, 640, dtype=dtype)) == at_640
+    assert gflops(model, "forward", torch.empty(1, 3, 320, 320, dtype=dtype)) == at_320
