@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from fixtures.checks import gpu as gpu_check
-from fixtures.device import Cuda, DeviceError, visible_gpu_count
+from fixtures.cuda import Cuda, visible_gpu_count
+from fixtures.device import DeviceError
 from tests.conftest import ROOT
 
 
@@ -111,23 +112,23 @@ def test_gpus_are_those_that_cuda_may_see(
 
 FAKE_GPU_CONFTEST = """
 import torch
-from fixtures import device, options
+from fixtures import cuda, device, options
 from fixtures.measure import timing
 from tests.test_timing import FakeGpu
 
 gpu = FakeGpu()
 timing.cuda_event.__init__(gpu.event, gpu.perf_counter)
 options.visible_gpu_count = lambda: 1
-device.Cuda.torch_device = property(lambda self: torch.device("cpu"))
-device.Cuda.check_torch = lambda self: None
-device.Cuda.synchronize = lambda self: None
-device.Cuda.empty_cache = lambda self: None
-device.Cuda.reset_peak_memory = lambda self: None
-device.Cuda.hardware_name = lambda self: "NVIDIA Fake"
-device.Cuda.describe = lambda self: {"gpu_uuid": "GPU-abc"}
-device.Cuda.throttle_reasons = lambda self: ("SwPowerCap",)
-device.Cuda.foreign_processes = lambda self: 0
-device.Cuda.memory = lambda self: device.DeviceMemory(100, 200, 300, 400)
+cuda.Cuda.torch_device = property(lambda self: torch.device("cpu"))
+cuda.Cuda.check_torch = lambda self: None
+cuda.Cuda.synchronize = lambda self: None
+cuda.Cuda.empty_cache = lambda self: None
+cuda.Cuda.reset_peak_memory = lambda self: None
+cuda.Cuda.hardware_name = lambda self: "NVIDIA Fake"
+cuda.Cuda.describe = lambda self: {"gpu_uuid": "GPU-abc"}
+cuda.Cuda.throttle_reasons = lambda self: ("SwPowerCap",)
+cuda.Cuda.foreign_processes = lambda self: 0
+cuda.Cuda.memory = lambda self: device.DeviceMemory(100, 200, 300, 400)
 """
 
 ON_THE_FAKE_GPU = """

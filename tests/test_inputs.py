@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from fixtures import synthetic
-from fixtures.inputs import InputsError, choose, decode, fixed_images
+from fixtures.inputs import fixed_images
+from fixtures.photos import InputsError, choose, decode
 from fixtures.settings import Settings
 from tests.test_settings import parsed
 

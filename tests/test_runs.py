@@ -412,3 +412,26 @@ def test_threads_are_as_asked(run: Run, saved: Saved, monkeypatch: pytest.Monkey
     run(*OWN, "--threads=2", "--iters=3", "--benchmark-json=out.json")
     assert seen[0] == 2
     assert saved()["test_forward[net-fp32-b1-224]"]["extra_info"]["threads"] == 2
+
+
+WRITES_INTO_ITS_INPUT = """
+from torch import nn
+
+class Net(nn.Module):
+    def forward(self, x):
+        return x.mul_(2).mean((1, 2, 3))
+
+def net(): return Net()
+def own(): return Net(), lambda batch, imgsz, generator: __import__("torch").rand(batch, 3, 8, 8, generator=generator)
+"""
+
+
+@pytest.mark.parametrize("name", ["net", "own"])
+def test_a_model_that_writes_into_its_input_does_not_change_the_next_round(
+    project: pytest.Pytester, run: Run, saved: Saved, name: str
+) -> None:
+    """Doubled at every round, the input would be infinite after some hundred."""
+    project.makepyfile(mine=WRITES_INTO_ITS_INPUT)
+    args = ("-k", "custom", f"--model=mine.py:{name}", "--batch=1", "--imgsz=8", "--benchmark-json=out.json")
+    run(*args, "--iters=2000").assert_outcomes(passed=1)
+    assert saved()[f"test_forward[{name}-fp32-b1-8]"]["extra_info"]["iters"] == 2000

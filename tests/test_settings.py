@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.device import Cpu, Cuda, DeviceError, Mps, parse_device
+from fixtures.cuda import Cuda, parse_device
+from fixtures.device import Cpu, DeviceError, Mps
 from fixtures.settings import OptionError, Settings, settings_from
 
 DEFAULTS = {"device": "cpu", "num_images": "200", "seed": "42", "all_models": False, "pretrained": False}
