@@ -435,3 +435,30 @@ def test_a_model_that_writes_into_its_input_does_not_change_the_next_round(
     args = ("-k", "custom", f"--model=mine.py:{name}", "--batch=1", "--imgsz=8", "--benchmark-json=out.json")
     run(*args, "--iters=2000").assert_outcomes(passed=1)
     assert saved()[f"test_forward[{name}-fp32-b1-8]"]["extra_info"]["iters"] == 2000
+
+
+INTERRUPTED = """
+from torch import nn
+
+class Net(nn.Module):
+    calls = 0
+    def forward(self, x):
+        self.calls += 1
+        if self.calls > 10:
+            raise KeyboardInterrupt
+        return x.mean()
+
+def first(): return nn.Conv2d(3, 2, 3)
+def second(): return Net()
+"""
+
+
+def test_an_interrupted_case_is_no_result_and_finished_ones_are_kept(project: pytest.Pytester, saved: Saved) -> None:
+    project.makepyfile(mine=INTERRUPTED)
+    models = ("--model=mine.py:first", "--model=mine.py:second")
+    result = project.runpytest_subprocess(
+        *("benchmarks", "-k", "custom", *models, "--batch=1", "--iters=50", "--benchmark-json=out.json")
+    )
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert list(saved()) == ["test_forward[first-fp32-b1-224]"]
+    result.stdout.fnmatch_lines(["first * forward *"])
