@@ -67,6 +67,30 @@ def five():
 """
 
 
+Run = Callable[..., pytest.RunResult]
+Saved = Callable[[], dict[str, dict[str, Any]]]
+OWN = ("-k", "custom", "--model=tiny.py:net", "--batch=1")
+
+
+def no_traceback(result: pytest.RunResult) -> None:
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*During handling*")
+    result.stderr.no_fnmatch_line("*Traceback*")
+
+
+def small_clip(folder: Path) -> None:
+    from transformers import CLIPConfig, CLIPModel
+
+    text = {"vocab_size": 100, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "image_size": 32, "patch_size": 8}
+    config = CLIPConfig(
+        text_config={**text, "num_attention_heads": 2, "eos_token_id": 99},
+        vision_config={**vision, "num_attention_heads": 2},
+        projection_dim=8,
+    )
+    CLIPModel(config).save_pretrained(folder)
+
+
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     """A root of its own that uses this suite: its conftest, its benchmarks, an empty results/ and tiny.py."""
