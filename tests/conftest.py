@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torchvision  # noqa: F401  imported here once, so that in-process runs do not import it again and again
+import torchvision  # noqa: F401  for the same reason
+from transformers import CLIPModel
 
+import fixtures
+from fixtures.models.yolo import import_ultralytics
 from fixtures.record import Record
+
+# pytester forgets what a run in this process imported first; what is imported here is the same for all of them.
+for _found in pkgutil.walk_packages(fixtures.__path__, "fixtures."):
+    importlib.import_module(_found.name)
+import_ultralytics()
 
 pytest_plugins = ("pytester",)
 ROOT = Path(__file__).parent.parent
@@ -79,7 +89,7 @@ def no_traceback(result: pytest.RunResult) -> None:
 
 
 def small_clip(folder: Path) -> None:
-    from transformers import CLIPConfig, CLIPModel
+    from transformers import CLIPConfig
 
     text = {"vocab_size": 100, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "image_size": 32, "patch_size": 8}

@@ -98,7 +98,7 @@ def test_a_model_that_does_not_fit_is_told_with_both_numbers(workshop: Workshop,
 
 
 def test_default_precision_is_bf16_only_where_fp32_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fixtures.measure.machine.allowed_memory_bytes", lambda: 16 * 10**9)
+    monkeypatch.setattr("fixtures.measure.machine.free_host_memory_bytes", lambda: 16 * 10**9)
     assert Cpu().default_precision(3_744_679_936) == "bf16"
     assert Cpu().default_precision(3_000_000_000) == "fp32"
     assert Cpu().default_precision(None) == "fp32"

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import OWN, Run, Saved, no_traceback, small_clip
 
 MISTAKES = """
+import dataclasses, sys
 import torch
 from torch import nn
 
@@ -26,6 +27,22 @@ class Oom(nn.Module):
     def forward(self, x):
         return torch.empty(10**14)
 
+class Late(nn.Module):
+    calls = 0
+    def forward(self, x):
+        self.calls += 1
+        if self.calls > 5:
+            raise RuntimeError("no more")
+        return x.mean()
+
+class DataNan(nn.Module):
+    def forward(self, x):
+        return Out(x.mean() * float("nan"))
+
+@dataclasses.dataclass
+class Out:
+    logits: object
+
 class GpuOom(nn.Module):
     def forward(self, x):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 12.50 GiB. GPU 0 has ...")
@@ -35,6 +52,9 @@ def late(): return LateNan()
 def oom(): return Oom()
 def gpu_oom(): return GpuOom()
 def wrong(): return nn.Linear(10, 10)
+def late_error(): return Late()
+def data_nan(): return DataNan()
+def leaving(): sys.exit(3)
 def raising(): raise KeyError("backbone")
 def bad_inputs(): return nn.Identity(), lambda batch, imgsz, generator: "text"
 def raising_inputs(): return nn.Identity(), lambda batch, imgsz, generator: 1 / 0
@@ -49,6 +69,9 @@ def good(): return nn.Conv2d(3, 2, 3)
         ("late", "late: the last timed call's output of forward holds NaN or infinity in fp32; not saved as a result"),
         ("oom", "oom: forward out of memory on the host, 363.8 TiB were asked for"),
         ("gpu_oom", "gpu_oom: forward out of memory on the device, 12.50 GiB were asked for"),
+        ("late_error", "late_error: forward failed after its first call: RuntimeError: no more (*)"),
+        ("data_nan", "data_nan: the output of forward holds NaN or infinity in fp32; not saved as a result"),
+        ("leaving", "--model: leaving() raised SystemExit at mistakes.py:*: 3"),
         ("wrong", "wrong: forward failed on float32 (1, 3, 224, 224): RuntimeError: mat1 and mat2 shapes cannot be*"),
         ("raising", "--model: raising() raised KeyError at mistakes.py:*: 'backbone'"),
         ("missing", "--model: mistakes.py defines no 'missing'; it defines *"),
@@ -192,3 +215,26 @@ def test_an_interrupted_case_is_no_result_and_finished_ones_are_kept(project: py
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert list(saved()) == ["test_forward[first-fp32-b1-224]"]
     result.stdout.fnmatch_lines(["first * forward *"])
+
+
+def test_a_benchmark_file_that_cannot_be_imported_is_pytests_own_error(project: pytest.Pytester, run: Run) -> None:
+    (project.path / "benchmarks/test_x.py").write_text("import nope\n")
+    result = run(*OWN)
+    result.stdout.fnmatch_lines(["*No module named 'nope'*"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_a_model_that_cannot_be_counted_is_measured_all_the_same(
+    project: pytest.Pytester, run: Run, saved: Saved
+) -> None:
+    project.makepyfile(
+        mine="import torch\nfrom torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n"
+        "        assert not torch.utils._python_dispatch._get_current_dispatch_mode()\n        return x.mean()\n"
+        "def net(): return Net()\n"
+    )
+    run("-k", "custom", "--model=mine.py:net", "--batch=1", "--iters=3", "--benchmark-json=out.json").assert_outcomes(
+        passed=1
+    )
+    info = saved()["test_forward[net-fp32-b1-224]"]["extra_info"]
+    assert (info["gflops"], info["gmacs"]) == (None, None)
+    assert any(note.startswith("gmacs, gflops: not countable (AssertionError") for note in info["notes"])

@@ -19,7 +19,24 @@ from fixtures.record import Record
 CASE = "benchmarks/test_custom.py::test_forward[net-fp32-b8-224]"
 
 
-@pytest.mark.parametrize("flags", [(), ("throttled", "foreign_gpu_process", "cpu_throttled", "host_busy", "drift")])
+EVERY_FLAG = ("throttled", "foreign_gpu_process", "cpu_throttled", "host_busy", "drift", "unstable")
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_a_narrow_terminal_goes_without_the_less_needed_columns(record: Record, width: int) -> None:
+    text = table_text([replace(record, latency_p99_ms=12.0, latency_p50_ms=14598.28, flags=EVERY_FLAG)], width)
+    assert max(map(len, text.splitlines())) <= width
+    for heading in ("model", "p50 ms", "peak MiB", "flags"):
+        assert heading in text
+
+
+def test_every_flag_is_a_letter_that_is_explained(record: Record) -> None:
+    text = table_text([replace(record, latency_p99_ms=12.0, flags=EVERY_FLAG)])
+    assert "TFQBDU" in text
+    assert all(flag in text for flag in EVERY_FLAG)
+
+
+@pytest.mark.parametrize("flags", [(), EVERY_FLAG])
 def test_the_table_fits_120_columns(record: Record, flags: tuple[str, ...]) -> None:
     names = {"model": "blip2-opt-2.7b-finetuned", "workload": "non_max_suppression"}
     long = replace(record, **names, params=3_744_679_936, flags=flags)  # type: ignore[arg-type]
@@ -89,7 +106,7 @@ def test_an_absolute_limit_is_in_seconds(record: Record) -> None:
 def test_a_refused_case_is_no_regression_and_a_new_one_is_named(record: Record) -> None:
     other = replace(record, weights="random:43")
     found = compare(
-        {CASE: other, "new": record},
+        {CASE: other, "new": replace(record, batch=4)},
         {CASE: {"median": 1.0}, "new": {"median": 1.0}},
         [baseline(record)],
         [parse_compare_fail("median:10%")],
@@ -125,3 +142,9 @@ def test_committed_baselines_can_be_read() -> None:
     for file in files:
         assert read_baseline(file).records
         assert all(b["stats"]["data"] for b in json.loads(file.read_text())["benchmarks"])
+
+
+def test_another_precision_is_refused_by_name_though_its_id_differs(record: Record) -> None:
+    nodeid = CASE.replace("fp32", "bf16")
+    found = compare({nodeid: replace(record, precision="bf16")}, {nodeid: {}}, [baseline(record)], [])
+    assert (found.refused, found.new) == ({nodeid: ["precision fp32 -> bf16"]}, ())

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from fixtures.measure import case
+from fixtures.measure.complexity import Cost
+from fixtures.models.custom import Custom
 from tests.conftest import OWN, Run, Saved, small_clip
 from tests.test_record import CONTRACT
 
@@ -157,12 +162,77 @@ def test_trained_yolo_is_split_into_stages_on_real_images_only(
     assert info["weights"].startswith("file:best.pt:")
 
 
-def test_threads_are_as_asked(run: Run, saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", seen.append)
-    run(*OWN, "--threads=2", "--iters=3", "--benchmark-json=out.json")
-    assert seen[0] == 2
-    assert saved()["test_forward[net-fp32-b1-224]"]["extra_info"]["threads"] == 2
+ECHO = """
+import torch
+from torch import nn
+
+class Echo(nn.Module):
+    def forward(self, x):
+        return x, torch.tensor(float(torch.get_num_threads()))
+
+def echo(): return Echo()
+"""
+
+
+def test_what_reaches_the_model_is_as_asked(
+    project: pytest.Pytester, run: Run, saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads, values in [0, 1], and other images in every round; per-sample figures are per sample."""
+    project.makepyfile(mine=ECHO)
+    outputs: list[Any] = []
+    forward = "fixtures.models.custom.Custom.forward"
+    monkeypatch.setattr(forward, lambda self, *args: outputs.append(self.module(*args)) or outputs[-1])
+    monkeypatch.setattr("fixtures.measure.case.count", lambda *_: Cost(0, 0, 0, None, "not", (), "gmacs, gflops: not"))
+    args = ("-k", "custom", "--model=mine.py:echo", "--batch=2", "--imgsz=16", "--warmup=0", "--iters=2")
+    run(*args, "--threads=3", "--benchmark-json=out.json").assert_outcomes(passed=1)
+    assert {float(threads) for _, threads in outputs} == {3.0}
+    pixels = [pixels for pixels, _ in outputs]
+    assert all(0.5 < float(batch.max()) <= 1.0 and float(batch.min()) >= 0.0 for batch in pixels)
+    assert torch.equal(pixels[0], pixels[1])  # first call and memory pass see the first batch
+    assert not torch.equal(pixels[-2], pixels[-1])  # the set has two batches of two
+    assert torch.equal(pixels[-2], pixels[0])
+    info = saved()["test_forward[echo-fp32-b2-16]"]["extra_info"]
+    assert info["threads"] == 3
+    assert info["latency_per_sample_ms"] == info["latency_p50_ms"] / 2
+    assert info["throughput_p50_per_s"] == pytest.approx(2e3 / info["latency_p50_ms"])
+
+
+def test_the_garbage_collector_is_off_inside_timed_calls_only(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    forward = Custom.forward
+    monkeypatch.setattr(Custom, "forward", lambda self, *args: (seen.append(gc.isenabled()), forward(self, *args))[1])
+    monkeypatch.setattr(Custom.forward, "__name__", "forward")
+    run(*OWN, "--iters=3", "--warmup=1").assert_outcomes(passed=1)
+    # First call, memory pass; warm-up and three rounds; the count.
+    assert seen == [True, True, *[False] * 4, True]
+
+
+def test_caches_are_dropped_before_memory_is_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr("fixtures.batches.ImageBatches.drop_caches", lambda self: order.append("drop"))
+    measure = case.measure_memory
+    monkeypatch.setattr(case, "measure_memory", lambda *args: order.append("memory") or measure(*args))
+    run(*OWN, "--iters=3").assert_outcomes(passed=1)
+    assert order == ["drop", "memory"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "finite"),
+    [("None", None), ("Out(x.mean())", True), ("'text'", None), ("{'a': [x.mean()]}", True), ("1.5", True)],
+)
+def test_outputs_of_any_type_are_looked_into(
+    project: pytest.Pytester, run: Run, saved: Saved, returned: str, finite: bool | None
+) -> None:
+    project.makepyfile(
+        mine="import dataclasses\nfrom torch import nn\n@dataclasses.dataclass\nclass Out:\n    logits: object\n"
+        f"class Net(nn.Module):\n    def forward(self, x):\n        return {returned}\ndef net(): return Net()\n"
+    )
+    args = ("-k", "custom", "--model=mine.py:net", "--batch=1", "--iters=3", "--benchmark-json=out.json")
+    run(*args).assert_outcomes(passed=1)
+    info = saved()["test_forward[net-fp32-b1-224]"]["extra_info"]
+    assert info["output_finite"] is finite
+    assert (info["output_digest"] is None) is (finite is None)
+    assert any("output_digest" in note for note in info["notes"]) is (finite is None)
 
 
 WRITES_INTO_ITS_INPUT = """

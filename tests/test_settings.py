@@ -49,6 +49,12 @@ def test_lists_lose_duplicates_and_keep_their_order() -> None:
         ({"batch": "-1"}, "--batch: expected positive integers separated by commas, got '-1'; for example --batch 1,8"),
         ({"batch": ""}, "--batch: expected positive integers separated by commas, got ''; for example --batch 1,8"),
         ({"batch": "99999999999"}, "--batch: got 99999999999, at most 65536 is allowed"),
+        ({"seed": "99999999999"}, "--seed: got 99999999999, at most 4294967295 is allowed"),
+        ({"num_images": "1000000"}, "--num-images: got 1000000, at most 100000 is allowed"),
+        (
+            {"iters": "9" * 5000},
+            f"--iters: expected an integer of at least 1, got '{'9' * 5000}'",
+        ),
         (
             {"imgsz": "224;"},
             "--imgsz: expected positive integers separated by commas, got '224;'; for example --imgsz 1,8",
@@ -109,7 +115,8 @@ def test_a_device_that_is_not_there(text: str, gpus: int, message: str) -> None:
 
 
 def test_the_header_shows_what_holds() -> None:
-    first, second = parsed(batch="1,8", iters="50").header()
+    models, first, second = parsed(batch="1,8", iters="50", all_models=True).header()
+    assert models == "models: built-in --all-models"
     assert "device=cpu" in first
     assert "iters=50 (at most 6 s a case)" in first
     assert "batch=1,8" in second

@@ -117,3 +117,15 @@ def test_own_models_of_one_name_clash(tmp_path: Path) -> None:
     with pytest.raises(OwnModelError, match="'net' stands in several files"):
         parse_own_models(["a.py:net", "b.py:net"], tmp_path)
     assert len(parse_own_models(["a.py:net", "a.py:net", "b.py:other"], tmp_path)) == 2
+
+
+def test_an_existing_path_may_hold_an_equals_sign_and_capitals(tmp_path: Path) -> None:
+    weights_file(tmp_path, "runs/lr=0.1/weights/BEST.PT")
+    (found,) = parse_weights(["runs/lr=0.1/weights/BEST.PT"], tmp_path)
+    assert (found.name, found.family) == ("lr-0.1", "yolo")
+
+
+def test_a_name_does_not_depend_on_where_it_is_typed(tmp_path: Path) -> None:
+    weights_file(tmp_path, "runs/ghost/weights/best.pt")
+    (found,) = parse_weights(["best.pt"], tmp_path / "runs/ghost/weights")
+    assert found.name == "ghost"
