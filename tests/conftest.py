@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-import torchvision  # noqa: F401  for the same reason
+import torchvision  # noqa: F401  imported once for all runs, as below
 from transformers import CLIPModel
 
 import fixtures

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.measure.flags import _Usage, busy_share, spread_flags
+from fixtures.device import Cpu
+from fixtures.measure.flags import Watch, _Usage, busy_share, spread_flags
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,9 @@ def test_others_share_of_the_machine() -> None:
 
 def test_clock_ticks_never_make_a_negative_share() -> None:
     assert busy_share(_Usage(0.0, 0.0, 0.0, 0), _Usage(1.0, 0.9, 1.0, 0), cores=2) == 0.0
+
+
+def test_throttling_of_either_processor_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = iter([_Usage(0.0, 0.0, 0.0, throttled=3), _Usage(1.0, 1.0, 1.0, throttled=4)])
+    monkeypatch.setattr("fixtures.measure.flags._usage", lambda: next(readings))
+    assert Watch(Cpu()).flags([1.0]) == ("cpu_throttled",)

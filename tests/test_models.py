@@ -76,7 +76,7 @@ def test_a_caption_has_exactly_twenty_tokens_and_a_first_one() -> None:
     model = Blip2(module, "random:42", lambda: float(next(ticks)))
     new = model.generate(torch.rand(2, 3, 28, 28))
     assert len(new) == 2
-    assert new.shape[1] in (NEW_TOKENS, NEW_TOKENS + 5)
+    assert new.shape[1] in (NEW_TOKENS, NEW_TOKENS + 5)  # with the prompt of 4 + 1, or without
     assert model.first_token_ms == [1000.0]
     assert model.image_part(torch.rand(2, 3, 56, 56)).shape == (2, 4, 16)  # positions interpolated
     assert model.prefill(model.image_tokens(2, torch.Generator().manual_seed(0))).shape == (2, 50)
@@ -86,3 +86,16 @@ def test_every_family_names_its_models_once() -> None:
     names = [spec.name for chosen in families() for spec in chosen.specs]
     assert len(set(names)) == len(names)
     assert {chosen.name for chosen in families()} == {"blip2", "clip", "custom", "sam", "yolo"}
+
+
+def test_preprocessing_is_the_models_own() -> None:
+    """A grey image has a known answer: CLIP's mean and deviation, YOLO's [0, 1]."""
+    import numpy as np
+
+    grey = np.full((300, 300, 3), 102, dtype=np.uint8)
+    clip = load("clip").preprocess([grey], 224)
+    assert clip[0, :, 5, 5].tolist() == pytest.approx(
+        [(0.4 - 0.48145466) / 0.26862954, (0.4 - 0.4578275) / 0.26130258, (0.4 - 0.40821073) / 0.27577711], abs=1e-4
+    )
+    yolo = load("yolo").preprocess([grey], 64)
+    assert yolo[0, :, 32, 32].tolist() == pytest.approx([0.4] * 3)
