@@ -8,5 +8,7 @@ pytest_plugins = (
     "fixtures.loading",
     "fixtures.batches",
     "fixtures.measure.plugin",
+    "fixtures.children.plugin",
     "fixtures.readout.plugin",
+    "fixtures.readout.gate_plugin",
 )

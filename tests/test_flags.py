@@ -35,5 +35,5 @@ def test_clock_ticks_never_make_a_negative_share() -> None:
 
 def test_throttling_of_either_processor_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([_Usage(0.0, 0.0, 0.0, throttled=3), _Usage(1.0, 1.0, 1.0, throttled=4)])
-    monkeypatch.setattr("fixtures.measure.flags._usage", lambda: next(readings))
+    monkeypatch.setattr("fixtures.measure.flags._usage", lambda partners: next(readings))
     assert Watch(Cpu()).flags([1.0]) == ("cpu_throttled",)
