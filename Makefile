@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help bench test check all overhead gpu-check clean
+.PHONY: help bench test check all overhead gate-power gpu-check clean
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -36,6 +36,9 @@ check: $(VENV)/.installed-dev  ## What CI checks before the tests: ruff, mypy
 
 overhead: $(VENV)/.installed  ## What measuring costs, beside a bare loop and a minimal pytest-benchmark test
 	$(BIN)/python -m fixtures.checks.overhead
+
+gate-power: $(VENV)/.installed  ## The gate's false alarms, and what it finds: about two hours, go on with the same command
+	$(BIN)/python -m fixtures.checks.gate_power $(ARGS)
 
 gpu-check: $(VENV)/.installed  ## Event times against profiler, wall and a second run; memory against torch (needs a GPU)
 	$(BIN)/python -m fixtures.checks.gpu

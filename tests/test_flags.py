@@ -37,3 +37,30 @@ def test_throttling_of_either_processor_is_flagged(monkeypatch: pytest.MonkeyPat
     readings = iter([_Usage(0.0, 0.0, 0.0, throttled=3), _Usage(1.0, 1.0, 1.0, throttled=4)])
     monkeypatch.setattr("fixtures.measure.flags._usage", lambda partners: next(readings))
     assert Watch(Cpu()).flags([1.0]) == ("cpu_throttled",)
+
+
+def quiet(monkeypatch: pytest.MonkeyPatch, load: float, wall_s: float = 1.0) -> None:
+    readings = iter([_Usage(0.0, 0.0, 0.0, 0), _Usage(wall_s, 0.0, 0.0, 0)])
+    monkeypatch.setattr("fixtures.measure.flags._usage", lambda partners: next(readings))
+    monkeypatch.setattr("fixtures.measure.flags.psutil.getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr("fixtures.measure.flags.psutil.cpu_count", lambda: 4)
+
+
+def test_a_load_above_the_cores_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet(monkeypatch, load=5.1)
+    assert Watch(Cpu()).flags([1.0]) == ("host_busy",)
+    quiet(monkeypatch, load=4.9)  # our own threads on all four, and a little more
+    assert Watch(Cpu()).flags([1.0]) == ()
+
+
+def test_what_alternates_with_us_does_not_count_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One foreign process on the GPU: our partner, or a stranger."""
+
+    class Shared(Cpu):
+        def foreign_processes(self) -> int:
+            return 1
+
+    quiet(monkeypatch, load=0.0)
+    assert Watch(Shared(), partners=(1, 2)).flags([1.0]) == ()
+    quiet(monkeypatch, load=0.0)
+    assert Watch(Shared()).flags([1.0]) == ("foreign_gpu_process",)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.checks import gate_power
+from fixtures.checks.gate_power_table import markdown as gate_power_markdown
 from fixtures.checks.overhead import saved_markdown
 from fixtures.readout.comparison import read_baseline
 from fixtures.readout.show import main, svg
@@ -29,7 +31,11 @@ def test_the_overhead_table_is_the_saved_one() -> None:
     assert saved_markdown() in README
 
 
-@pytest.mark.parametrize("name", ["make-bench.txt", "make-test.txt"])
+def test_the_gates_error_rates_are_those_of_the_saved_trials() -> None:
+    assert gate_power_markdown(gate_power.read()) in README
+
+
+@pytest.mark.parametrize("name", ["make-bench.txt", "make-test.txt", "against.txt"])
 def test_real_output_is_what_was_printed(name: str) -> None:
     assert (ROOT / "results" / name).read_text(encoding="utf-8").rstrip() in README
 

@@ -1,0 +1,209 @@
+"""Parts of the children machinery: turns, pooling, the journal, the other version's tree. No process is started."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fixtures.children.duel import turns
+from fixtures.children.journal import CaseRun, Journal, JournalError
+from fixtures.children.link import Finished
+from fixtures.children.outcome import CaseRuns, told
+from fixtures.children.pool import pooled
+from fixtures.children.sweep import BASE, HEAD, cpus_of
+from fixtures.children.tree import TreeError, base_tree, find_version
+from fixtures.readout.statistics import alternating_ratio
+from fixtures.record import Record
+
+
+def test_turns_alternate_a_b_b_a_and_are_equally_long() -> None:
+    schedule = list(turns("a", "b", 6))
+    assert schedule == [("a", 1), ("b", 2), ("a", 2), ("b", 2), ("a", 2), ("b", 2), ("a", 1)]
+    for rounds in (2, 4, 40):
+        ran: Counter[str] = Counter()
+        for side, length in turns("a", "b", rounds):
+            ran[side] += length
+        assert ran == {"a": rounds, "b": rounds}
+
+
+def test_a_steady_drift_cancels_in_alternating_rounds() -> None:
+    """Equal code on a machine that gets 1 % slower with every call: one side after the other would be far off."""
+    order = [side for side, length in turns("a", "b", 8) for _ in range(length)]
+    taken = {"a": [], "b": []}
+    for index, side in enumerate(order):
+        taken[side].append(1.01**index)
+    assert alternating_ratio(taken["a"], taken["b"]) == pytest.approx(1.0)
+    slower = [second * 1.05 for second in taken["b"]]
+    assert alternating_ratio(taken["a"], slower) == pytest.approx(1.05)
+
+
+def test_a_disturbed_round_does_not_move_the_ratio() -> None:
+    base, head = [1.0] * 40, [1.02] * 40
+    head[7] = head[20] = 9.0
+    assert alternating_ratio(base, head) == pytest.approx(1.02)
+
+
+def test_cpus_go_round_and_are_left_alone_when_all_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {2, 3, 5})
+    assert [cpus_of(process, 1) for process in range(4)] == [[2], [3], [5], [2]]
+    assert cpus_of(1, 2) == [5, 2]
+    assert cpus_of(0, 3) == []
+    assert cpus_of(0, 0) == []  # a model on a GPU keeps no CPU busy
+
+
+def test_a_pooled_record_holds_all_rounds_and_each_processs_numbers(record: Record) -> None:
+    slow = replace(
+        record,
+        latency_p50_ms=30.0,
+        throughput_p50_per_s=8e3 / 30,
+        peak_host_bytes=900,
+        load_s=1.5,
+        flags=("drift",),
+        iters=3,
+    )
+    quick = replace(record, latency_p50_ms=10.0, peak_host_bytes=700, load_s=0.5, flags=("drift", "unstable"), iters=2)
+    pool = pooled([slow, quick], [[0.03, 0.03, 0.04], [0.01, 0.02]])
+    assert pool.latency_p50_ms == 30.0
+    assert (pool.latency_min_ms, pool.latency_max_ms) == (10.0, 40.0)
+    assert pool.throughput_p50_per_s == pytest.approx(8 * 1000 / 30)
+    assert pool.process_values["latency_p50_ms"] == (30.0, 10.0)
+    assert pool.process_rounds == (3, 2)
+    assert pool.peak_host_bytes == 900  # a peak is the highest seen
+    assert pool.load_s == 1.0
+    assert pool.iters == 5
+    assert pool.flags == ("drift", "unstable")
+    assert pool.params == record.params
+    assert pool.latency_p95_ms is None
+    assert [note for note in pool.notes if note.startswith("latency_p90_ms, latency_p95_ms, latency_p99_ms: 5 rounds")]
+
+
+def run_of(nodeid: str, process: int, record: Record, samples: list[float], side: str = HEAD) -> CaseRun:
+    finished = Finished(nodeid, "passed", "", 1.0, record.extra_info(), samples)
+    return CaseRun(side, process, nodeid, "finished", finished=finished)
+
+
+def test_a_crashed_process_breaks_its_case_and_is_not_averaged_away(record: Record) -> None:
+    case = CaseRuns("a")
+    case.add(run_of("a", 0, record, [0.01, 0.01]))
+    reason = "its process was ended by SIGSEGV\n    Fatal Python error"
+    case.add(CaseRun(HEAD, 1, "a", "crashed", reason, 800 * 2**20))
+    side = case.side(HEAD)
+    assert side.record is None
+    assert side.failure is not None
+    assert told(side.failure, 5) == (
+        "process 2 of 5: crashed: its process was ended by SIGSEGV; it held at most 800 MiB\n    Fatal Python error"
+    )
+
+
+def test_ratios_pair_the_processes_that_both_sides_have(record: Record) -> None:
+    case = CaseRuns("a")
+    for process, slower in ((0, 1.0), (1, 1.1), (2, 1.2)):
+        case.add(run_of("a", process, record, [0.01 * slower] * 4))
+    for process in (2, 0):
+        case.add(run_of("a", process, record, [0.01] * 4, BASE))
+    assert case.contest().ratios == pytest.approx((1.0, 1.2))
+
+
+def test_a_journal_gives_back_what_was_finished_and_survives_a_torn_line(tmp_path: Path, record: Record) -> None:
+    journal = Journal(tmp_path / "results" / "unfinished.jsonl")
+    journal.begin({"--seed": "42"})
+    runs = [run_of("a", 0, record, [0.01]), CaseRun(HEAD, 0, "b", "timeout", "no sign of life", 5)]
+    for run in runs:
+        journal.add(run)
+    with journal.path.open("ab") as stream:
+        stream.write(b'{"side":"head","proc')
+    assert journal.resume({"--seed": "42"}) == runs
+    journal.end()
+    assert not journal.path.exists()
+
+
+def test_a_journal_of_another_run_is_refused_by_name(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "unfinished.jsonl")
+    with pytest.raises(JournalError, match="nothing to resume"):
+        journal.resume({})
+    journal.begin({"--seed": "42", "torch": "2.14.1"})
+    with pytest.raises(JournalError, match="--seed 42 -> 43"):
+        journal.resume({"--seed": "43", "torch": "2.14.1"})
+    journal.path.write_text("nonsense")
+    with pytest.raises(JournalError, match="is damaged"):
+        journal.resume({})
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Two commits: mine.py says `old`, then `new`; benchmarks/ in both, results/ ignored."""
+    root = tmp_path / "suite"
+    (root / "benchmarks").mkdir(parents=True)
+    (root / "benchmarks" / "test_a.py").write_text("# old\n")
+    (root / "mine.py").write_text("# old\n")
+    git(root, "init", "--quiet", "--initial-branch=main")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "-m", "old")
+    (root / "mine.py").write_text("# new\n")
+    (root / "benchmarks" / "test_a.py").write_text("# new\n")
+    git(root, "commit", "--quiet", "--all", "-m", "new")
+    return root
+
+
+def test_a_ref_is_laid_out_under_our_measuring_code_and_gone_afterwards(repository: Path) -> None:
+    version = find_version("HEAD~1", repository, repository)
+    with base_tree(version, repository, repository, {"benchmarks"}) as tree:
+        assert (tree.root / "benchmarks" / "test_a.py").read_text() == "# old\n"
+        assert (tree.root / "fixtures" / "measure" / "case.py").is_file()
+        assert tree.counterpart(repository / "mine.py").read_text() == "# old\n"
+        assert tree.counterpart(repository / "untracked.py") is None
+        assert tree.counterpart(Path("/etc/hostname")) == Path("/etc/hostname")
+        temporary = tree.root.parent
+        assert len(git(repository, "worktree", "list").splitlines()) == 2
+    assert not temporary.exists()
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+    assert git(repository, "status", "--porcelain", "--ignored") in ("", "?? results/")
+
+
+def test_a_tree_is_removed_when_the_run_breaks(repository: Path) -> None:
+    version = find_version("main", repository, repository)
+    tree = base_tree(version, repository, repository, {"benchmarks"})
+    temporary = tree.__enter__().root.parent
+    assert not tree.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert not temporary.exists()
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_a_folder_replaces_what_it_holds(repository: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.py").write_text("# other\n")
+    version = find_version("../other", repository, repository)
+    with base_tree(version, repository, repository, {"benchmarks"}) as tree:
+        assert tree.counterpart(repository / "mine.py").read_text() == "# other\n"
+        assert (tree.root / "benchmarks" / "test_a.py").read_text() == "# new\n"  # the folder has none of its own
+
+
+@pytest.mark.parametrize("text", ["no-such-branch", "--upload-pack=x", "HEAD~9"])
+def test_what_is_neither_a_folder_nor_a_ref_is_said(repository: Path, text: str) -> None:
+    with pytest.raises(TreeError) as error:
+        find_version(text, repository, repository)
+    assert f"--against: {text!r} is neither a folder nor a git ref" in str(error.value)
+
+
+def test_model_code_of_another_protocol_is_refused(repository: Path) -> None:
+    models = repository / "fixtures" / "models"
+    models.mkdir(parents=True)
+    (models / "__init__.py").write_text("PROTOCOL = 99\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "later")
+    version = find_version("HEAD", repository, repository)
+    tree = base_tree(version, repository, repository, {"benchmarks"})
+    with pytest.raises(TreeError, match="is of protocol 99, this checkout's measuring code of 1"):
+        tree.__enter__()
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
