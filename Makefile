@@ -24,7 +24,7 @@ bench: $(VENV)/.installed  ## CLIP on this machine, in about a minute: pytest be
 	$(BIN)/pytest benchmarks -k clip $(ARGS)
 
 test: $(VENV)/.installed  ## The suite's own tests: no GPU, no network
-	$(BIN)/pytest tests $(ARGS)
+	$(BIN)/pytest tests -n 2 $(ARGS)
 
 all: $(VENV)/.installed  ## Every built-in model, about six minutes on two cores: pytest benchmarks
 	$(BIN)/pytest benchmarks $(ARGS)

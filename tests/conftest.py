@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
@@ -102,8 +103,10 @@ def small_clip(folder: Path) -> None:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A root of its own that uses this suite: its conftest, its benchmarks, an empty results/ and tiny.py."""
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+        monkeypatch.delenv(name)  # runs inside a test are not a worker's, also where the tests themselves run under -n
     pytester.makeini(INI)
     pytester.makeconftest((ROOT / "conftest.py").read_text())
     benchmarks = pytester.mkdir("benchmarks")

@@ -14,6 +14,10 @@ from typing import Any
 import pytest
 
 from fixtures import gate
+from fixtures.readout import verdict_table
+from fixtures.readout.gating import Judgement
+from fixtures.readout.rules import parse_rule
+from fixtures.readout.verdicts import SAVED, Pair, judge
 from fixtures.record import Failure, Record
 from tests.conftest import ROOT, Run, no_traceback
 
@@ -160,6 +164,17 @@ def test_markdown_puts_the_worst_first_and_escapes_names(write: Write, record: R
     assert lines[0].startswith("### gate: 1 regression, 1 pass")
     assert lines[4].startswith("| REGRESSION | forward[a\\|b&lt;script>-fp32-b8-224] |")
     assert lines[5].startswith("| pass |")
+
+
+@pytest.mark.parametrize("width", [72, 80, 110, 160])
+def test_the_table_fits_the_terminal(record: Record, width: int) -> None:
+    case = "benchmarks/test_clip.py::test_image_encoder[clip-vit-b32-fp32-b8-224]"
+    pair = Pair(case, parse_rule("latency_p50_ms:2%"), record, replace(record, latency_p50_ms=10.2))
+    judgement = Judgement(SAVED, tuple(judge([pair], SAVED)), "saved baseline")
+    text = verdict_table.text(judgement, width, colour=False)
+    assert max(map(len, text.splitlines())) <= width
+    assert "inconclusive" in text
+    assert "+2.0 %" in text
 
 
 def change_saved(project: pytest.Pytester, change: Callable[[dict[str, Any]], None]) -> None:

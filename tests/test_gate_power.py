@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.checks import power_models
+from fixtures.checks import gate_power, power_models
 from fixtures.checks.gate_power import MODELS, SIZES, Planned, Run, Side, Trials, missing, plan, write_models
 from fixtures.checks.gate_power_table import judged, markdown
 from fixtures.record import Record
@@ -30,6 +30,15 @@ def test_an_interrupted_series_goes_on_where_it_was() -> None:
     trials = Trials({}, {}, {}, [Run("saved", "same", 0, {}, 50.0, 0.0, {})])
     assert list(missing(trials, whole)) == whole[1:]
     assert whole[0] == Planned("saved", "same", 0)
+
+
+def test_what_is_written_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_power, "RESULT", tmp_path / "gate-power.json")
+    runs = [Run("saved", "same", trial, {}, 50.0, 0.0, {"resnet18": side(10.0, 5)}) for trial in (0, 1)]
+    trials = Trials({"cpu_name": "AMD"}, {"saved": "pytest"}, {}, runs)
+    gate_power._write(trials)
+    assert gate_power.read() == trials
+    assert len((tmp_path / "gate-power.json").read_text().splitlines()) == 7  # each run a line
 
 
 def test_the_copy_of_the_model_file_slows_what_it_says(tmp_path: Path) -> None:

@@ -177,6 +177,35 @@ def test_a_base_that_does_not_start_is_told_why(versions: pytest.Pytester, run: 
     assert_nothing_left(versions.path)
 
 
+def test_the_same_code_can_run_under_another_interpreter(project: pytest.Pytester, run: Run) -> None:
+    """Here the same one, so that nothing can differ: a comparison of the machine with itself."""
+    project.makepyfile(mine=MODELS.format(seconds=0.002))
+    python = f"--against-python={sys.executable}"
+    result = run("-k", "custom", *ONE, "--model=mine.py:good", python, "--processes=1", "--gate=params", "--isolate")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["gate: 1 pass (alternating; 1 pairs of processes)"])
+    assert children_of(os.getpid()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ('[[3, 12], ["pytest"]]', "lacks torch, pytest-benchmark, msgspec"),
+        ("[[3, 10], []]", "is Python 3.10, 3.11 is needed"),
+        ("hello", "is not a Python interpreter"),
+    ],
+)
+def test_an_interpreter_that_cannot_run_the_suite_is_refused(
+    project: pytest.Pytester, run: Run, answer: str, message: str
+) -> None:
+    python = project.path / "python"
+    python.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    python.chmod(0o755)
+    result = run("-k", "custom", "--model=tiny.py:net", "--against-python=./python")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in result.stderr.str()
+
+
 def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(project: pytest.Pytester) -> None:
     project.makepyfile(mine=MODELS.format(seconds=0))
     arguments = ["-k", "custom", *ONE, "--model=mine.py:good", "--model=mine.py:second", "--processes=2"]
