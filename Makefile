@@ -29,10 +29,11 @@ test: $(VENV)/.installed  ## The suite's own tests: no GPU, no network
 all: $(VENV)/.installed  ## Every built-in model, about six minutes on two cores: pytest benchmarks
 	$(BIN)/pytest benchmarks $(ARGS)
 
-check: $(VENV)/.installed-dev  ## What CI checks before the tests: ruff, mypy
+check: $(VENV)/.installed-dev  ## What CI checks before the tests: ruff, mypy, the workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 overhead: $(VENV)/.installed  ## What measuring costs, beside a bare loop and a minimal pytest-benchmark test
 	$(BIN)/python -m fixtures.checks.overhead
