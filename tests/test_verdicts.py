@@ -98,8 +98,8 @@ def test_more_throughput_is_better(record: Record) -> None:
 
 def test_a_slower_machine_is_told_from_a_slower_model(record: Record) -> None:
     """The canary slowed by as much as the case: nothing is wrong with the model, and the verdict says what is."""
-    quiet = {"canary_matmul_ms": [1.0] * 5, "canary_convolution_ms": [2.0] * 5}
-    busy = {"canary_matmul_ms": [1.2] * 5, "canary_convolution_ms": [2.4] * 5}
+    quiet = {"canary_matmul_ms": [1.0] * 5, "canary_dispatch_ms": [2.0] * 5}
+    busy = {"canary_matmul_ms": [1.2] * 5, "canary_dispatch_ms": [2.4] * 5}
     base = of_processes(record, latency_p50_ms=[10.0, 10.1, 9.9, 10.0, 10.05], **quiet)
     slowed = of_processes(record, latency_p50_ms=[12.0, 12.1, 11.9, 12.0, 12.05], **busy)
     verdict = one(Pair("a", Rule("latency_p50_ms", share=0.05), base, slowed))
@@ -110,8 +110,8 @@ def test_a_slower_machine_is_told_from_a_slower_model(record: Record) -> None:
 
 
 def test_memory_is_not_corrected_by_the_canary(record: Record) -> None:
-    busy = {"canary_matmul_ms": [2.0] * 5, "canary_convolution_ms": [4.0] * 5}
-    quiet = {"canary_matmul_ms": [1.0] * 5, "canary_convolution_ms": [2.0] * 5}
+    busy = {"canary_matmul_ms": [2.0] * 5, "canary_dispatch_ms": [4.0] * 5}
+    quiet = {"canary_matmul_ms": [1.0] * 5, "canary_dispatch_ms": [2.0] * 5}
     base = of_processes(record, peak_host_bytes=[7e8] * 5, **quiet)
     head = of_processes(record, peak_host_bytes=[7e8] * 5, **busy)
     assert one(Pair("a", parse_rule("peak_host_bytes:10%"), base, head)).change == pytest.approx(0.0)
