@@ -199,7 +199,7 @@ def test_a_run_is_gated_by_a_saved_baseline(project: pytest.Pytester, run: Run) 
         for benchmark in content["benchmarks"]:
             info = benchmark["extra_info"]
             info["latency_p50_ms"] /= 100
-            info["canary_matmul_ms"] = info["canary_dispatch_ms"] = None
+            info["canary_matmul_ms"] = info["canary_copy_ms"] = None
 
     change_saved(project, halve)
     slower = run(*OWN, "--benchmark-compare", "--gate=latency_p50_ms")

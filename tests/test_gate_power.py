@@ -77,7 +77,7 @@ def test_every_model_is_one_that_the_suite_can_measure(name: str) -> None:
 
 
 def side(ms: float, processes: int) -> Side:
-    steady = {"canary_matmul_ms": [1.0] * processes, "canary_dispatch_ms": [2.0] * processes}
+    steady = {"canary_matmul_ms": [1.0] * processes, "canary_copy_ms": [2.0] * processes}
     return Side(ms, {"latency_p50_ms": [ms * (1 + 0.001 * (p % 3)) for p in range(processes)], **steady})
 
 
