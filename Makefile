@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help bench test check all overhead gate-power gpu-check clean
+.PHONY: help bench test check all overhead gate-power models inputs gpu-check clean
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -40,6 +40,12 @@ overhead: $(VENV)/.installed  ## What measuring costs, beside a bare loop and a 
 
 gate-power: $(VENV)/.installed  ## The gate's false alarms, and what it finds: about two hours, go on with the same command
 	$(BIN)/python -m fixtures.checks.gate_power $(ARGS)
+
+models: $(VENV)/.installed  ## Published weights of the built-in models (network; 17 GB; ARGS="clip yolo" for some)
+	$(BIN)/python -m fixtures.fetch models $(ARGS)
+
+inputs: $(VENV)/.installed  ## A subset of COCO val2017 with captions and boxes (network; 300 MB)
+	$(BIN)/python -m fixtures.fetch inputs $(ARGS)
 
 gpu-check: $(VENV)/.installed  ## Event times against profiler, wall and a second run; memory against torch (needs a GPU)
 	$(BIN)/python -m fixtures.checks.gpu

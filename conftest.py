@@ -2,13 +2,17 @@
 
 # Each after those it imports, so that pytest can rewrite their assertions.
 pytest_plugins = (
+    "fixtures.opt_in",
     "fixtures.cases",
     "fixtures.inputs",
     "fixtures.progress",
     "fixtures.loading",
-    "fixtures.batches",
+    "fixtures.feeds",
     "fixtures.measure.plugin",
+    "fixtures.quality.plugin",
     "fixtures.children.plugin",
+    "fixtures.remote.plugin",
     "fixtures.readout.plugin",
     "fixtures.readout.gate_plugin",
+    "fixtures.readout.budget_plugin",
 )

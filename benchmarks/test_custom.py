@@ -7,6 +7,6 @@ import pytest
 pytestmark = pytest.mark.family("custom")
 
 
-def test_forward(model, own_batches, measure) -> None:
+def test_forward(model, main_batches, measure) -> None:
     """One forward pass of your module on its own inputs, or on the fixed images."""
-    measure(model.forward, own_batches, unit="samples")
+    measure(model.forward, main_batches, unit="samples")

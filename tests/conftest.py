@@ -16,6 +16,8 @@ import torchvision  # noqa: F401  imported once for all runs, as below
 from transformers import CLIPModel
 
 import fixtures
+from fixtures.cuda import Cuda
+from fixtures.device import Cpu
 from fixtures.models.yolo import import_ultralytics
 from fixtures.record import Record
 
@@ -23,6 +25,7 @@ from fixtures.record import Record
 for _found in pkgutil.walk_packages(fixtures.__path__, "fixtures."):
     importlib.import_module(_found.name)
 import_ultralytics()
+torch.compile(torch.nn.Identity(), backend="eager")
 
 pytest_plugins = ("pytester",)
 ROOT = Path(__file__).parent.parent
@@ -33,7 +36,9 @@ pythonpath = {ROOT}
 addopts = -p fixtures.options -ra --device=cpu --num-images=4 --max-seconds=0.05 --threads=1 -p no:cacheprovider
 markers =
     family(name): which models
+    opt_in(option): left out unless asked for
     trained: needs trained weights
+    data(option): needs data
 filterwarnings =
     ignore:Benchmark fixture was not used at all
 """
@@ -102,6 +107,26 @@ def small_clip(folder: Path) -> None:
     CLIPModel(config).save_pretrained(folder)
 
 
+def small_blip2() -> Any:
+    """Images of 28 px, 4 query tokens, a vocabulary of 50."""
+    from transformers import Blip2Config, Blip2ForConditionalGeneration
+
+    from fixtures.models.family import Build
+    from fixtures.models.huggingface import build_random
+
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    queries = {**vision, "encoder_hidden_size": 16}
+    text = {"model_type": "opt", "vocab_size": 50, "hidden_size": 16, "ffn_dim": 16, "num_hidden_layers": 1}
+    config = Blip2Config(
+        vision_config={**vision, "image_size": 28, "patch_size": 14},
+        qformer_config=queries,
+        text_config={**text, "num_attention_heads": 2, "word_embed_proj_dim": 16, "max_position_embeddings": 64},
+        num_query_tokens=4,
+        image_token_index=49,
+    )
+    return build_random(Blip2ForConditionalGeneration, config, Build(42, torch.float32, lambda: 0.0))
+
+
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A root of its own that uses this suite: its conftest, its benchmarks, an empty results/ and tiny.py."""
@@ -120,6 +145,10 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 def run(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
     """Runs `pytest benchmarks ARGS` in the project, in this process."""
     monkeypatch.setenv("COLUMNS", "200")
+    # What the machine can do matters to no test that runs a whole case.
+    for device in (Cpu, Cuda):
+        monkeypatch.setattr(device, "peak_matmul_side", 64)
+        monkeypatch.setattr(device, "peak_copy_bytes", 1 << 16)
     threads = torch.get_num_threads()
 
     def run_benchmarks(*args: str) -> pytest.RunResult:

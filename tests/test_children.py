@@ -16,6 +16,7 @@ from fixtures.children.outcome import CaseRuns, told
 from fixtures.children.pool import pooled
 from fixtures.children.sweep import BASE, HEAD, cpus_of
 from fixtures.children.tree import TreeError, base_tree, find_version
+from fixtures.models import PROTOCOL
 from fixtures.readout.statistics import alternating_ratio
 from fixtures.record import Record
 
@@ -204,6 +205,6 @@ def test_model_code_of_another_protocol_is_refused(repository: Path) -> None:
     git(repository, "commit", "--quiet", "-m", "later")
     version = find_version("HEAD", repository, repository)
     tree = base_tree(version, repository, repository, {"benchmarks"})
-    with pytest.raises(TreeError, match="is of protocol 99, this checkout's measuring code of 1"):
+    with pytest.raises(TreeError, match=f"is of protocol 99, this checkout's measuring code of {PROTOCOL}"):
         tree.__enter__()
     assert len(git(repository, "worktree", "list").splitlines()) == 1

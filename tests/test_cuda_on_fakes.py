@@ -64,6 +64,21 @@ def test_memory_is_released_before_it_is_waited_for(cuda: SimpleNamespace) -> No
     assert cuda.calls == ["empty_cache", "synchronize"]
 
 
+def test_utilisation_is_nvmls_and_none_where_it_does_not_tell(
+    cuda: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", lambda handle: SimpleNamespace(gpu=61, memory=9))
+    read = Cuda(0).utilization_percent
+    assert read is not None
+    assert read() == 61.0
+
+    def refused(handle: Any) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", refused)
+    assert Cuda(0).utilization_percent is None
+
+
 def test_throttling_is_named_and_idling_is_not(cuda: SimpleNamespace) -> None:
     cuda.reasons = pynvml.nvmlClocksEventReasonGpuIdle
     assert Cuda(0).throttle_reasons() == ()
@@ -111,9 +126,10 @@ def test_gpus_are_those_that_cuda_may_see(
 
 
 FAKE_GPU_CONFTEST = """
+import time
 import torch
 from fixtures import cuda, device, options
-from fixtures.measure import timing
+from fixtures.measure import energy, extras, timing
 from tests.test_timing import FakeGpu
 
 gpu = FakeGpu()
@@ -129,6 +145,11 @@ cuda.Cuda.describe = lambda self: {"gpu_uuid": "GPU-abc"}
 cuda.Cuda.throttle_reasons = lambda self: ("SwPowerCap",)
 cuda.Cuda.foreign_processes = lambda self: 0
 cuda.Cuda.memory = lambda self: device.DeviceMemory(100, 200, 300, 400)
+cuda.Cuda.peak_matmul_side, cuda.Cuda.peak_copy_bytes = 64, 1 << 16
+cuda.Cuda.utilization_percent = property(lambda self: lambda: 73.0)
+# 250 W on a counter that is always up to date
+cuda.Cuda.energy_meter = lambda self: energy.CounterMeter("nvml_counter", lambda: time.perf_counter() * 250e3)
+energy.WINDOW_S, energy._IDLE_S, extras._UTILIZATION_S = 0.2, 0.05, 0.1
 """
 
 ON_THE_FAKE_GPU = """
@@ -155,7 +176,7 @@ def test_a_run_on_a_fake_gpu_fills_the_gpu_fields(
     monkeypatch.setenv("PYTHONPATH", str(project.path))
     result = project.runpytest_subprocess(
         *("benchmarks", "-k", "custom", "--model=mine.py:net", "--device=cuda", "--batch=1,2"),
-        *("--max-seconds=100", "--benchmark-json=out.json"),
+        *("--max-seconds=100", "--energy", "--utilization", "--benchmark-json=out.json"),
     )
     result.assert_outcomes(passed=2)
     one, two = (saved()[f"test_forward[net-fp32-b{batch}-224]"] for batch in (1, 2))
@@ -170,7 +191,11 @@ def test_a_run_on_a_fake_gpu_fills_the_gpu_fields(
     assert (info["peak_device_allocated_bytes"], info["peak_device_reserved_bytes"]) == (300, 400)
     assert (info["device_before_load_bytes"], info["device_model_bytes"]) == (100, 0)
     assert info["flags"][0] == "throttled"
-    assert two["extra_info"]["launch_bound"] is True
+    assert (two["extra_info"]["launch_bound"], two["extra_info"]["bound"]) == (True, "launch")
+    assert (info["gpu_util_percent"], info["energy_source"]) == (73.0, "nvml_counter")
+    assert info["power_mean_w"] == pytest.approx(250, rel=0.05)
+    assert info["energy_per_sample_mj"] == info["energy_per_batch_mj"]
+    assert two["extra_info"]["energy_per_sample_mj"] == two["extra_info"]["energy_per_batch_mj"] / 2
 
 
 @pytest.mark.parametrize(

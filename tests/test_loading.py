@@ -34,7 +34,7 @@ class Workshop:
         return Model(nn.Linear(2, 2).to(build.dtype), f"random:{build.seed}")
 
     def case(self, name: str, precision: str = "fp32", params: int | None = None) -> Case:
-        family = Family("toy", "nothing", (1,), (), self.load)
+        family = Family("toy", "nothing", (1,), "forward", (), self.load)
         return Case(family, Spec(name, 8, 1, params=params), precision, 1, 8)
 
 

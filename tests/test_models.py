@@ -10,6 +10,7 @@ import torch
 
 from fixtures import synthetic
 from fixtures.models.family import Build, families, family
+from tests.conftest import small_blip2
 
 
 def load(name: str, index: int = 0, seed: int = 42, dtype: torch.dtype = torch.float32) -> Any:
@@ -56,23 +57,10 @@ def test_masks_depend_on_the_point() -> None:
 @torch.inference_mode()
 def test_a_caption_has_exactly_twenty_tokens_and_a_first_one() -> None:
     """On a small BLIP-2: the length must not depend on whether the model says that it has finished."""
-    from transformers import Blip2Config, Blip2ForConditionalGeneration
-
     from fixtures.models.blip2 import NEW_TOKENS, Blip2
-    from fixtures.models.huggingface import build_random
 
-    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    queries = {**vision, "encoder_hidden_size": 16}
-    text = {"model_type": "opt", "vocab_size": 50, "hidden_size": 16, "ffn_dim": 16, "num_hidden_layers": 1}
-    config = Blip2Config(
-        vision_config={**vision, "image_size": 28, "patch_size": 14},
-        qformer_config=queries,
-        text_config={**text, "num_attention_heads": 2, "word_embed_proj_dim": 16, "max_position_embeddings": 64},
-        num_query_tokens=4,
-        image_token_index=49,
-    )
     ticks = iter(range(100))
-    module = build_random(Blip2ForConditionalGeneration, config, Build(42, torch.float32, lambda: 0.0))
+    module = small_blip2()
     model = Blip2(module, "random:42", lambda: float(next(ticks)))
     new = model.generate(torch.rand(2, 3, 28, 28))
     assert len(new) == 2

@@ -182,7 +182,9 @@ def test_what_reaches_the_model_is_as_asked(
     outputs: list[Any] = []
     forward = "fixtures.models.custom.Custom.forward"
     monkeypatch.setattr(forward, lambda self, *args: outputs.append(self.module(*args)) or outputs[-1])
-    monkeypatch.setattr("fixtures.measure.case.count", lambda *_: Cost(0, 0, 0, None, "not", (), "gmacs, gflops: not"))
+    monkeypatch.setattr(
+        "fixtures.measure.case.count", lambda *_: Cost(0, 0, 0, None, "not", (), note="gmacs, gflops: not")
+    )
     args = ("-k", "custom", "--model=mine.py:echo", "--batch=2", "--imgsz=16", "--warmup=0", "--iters=2")
     run(*args, "--threads=3", "--benchmark-json=out.json").assert_outcomes(passed=1)
     assert {float(threads) for _, threads in outputs} == {3.0}

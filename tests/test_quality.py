@@ -1,0 +1,378 @@
+"""Quality: lists that are refused, metrics against hand-computed values, and whole runs of each kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from transformers import AutoTokenizer
+
+from fixtures.models.blip2 import NEW_TOKENS, Blip2
+from fixtures.models.yolo import import_ultralytics
+from fixtures.photos import decode
+from fixtures.quality.lists import ListError, read_list
+from fixtures.quality.metrics import bleu, classification, ranks_of_matches, recall_at, retrieval
+from fixtures.quality.words import written
+from tests.conftest import Run, Saved, no_traceback, small_blip2, small_clip
+
+IMAGE_TO_TEXT = ("recall_at_1_image_to_text", "recall_at_5_image_to_text", "recall_at_10_image_to_text")
+TEXT_TO_IMAGE = ("recall_at_1_text_to_image", "recall_at_5_text_to_image", "recall_at_10_text_to_image")
+
+
+def recalls(similarity: Any, image_of_text: list[int]) -> tuple[list[float], list[float]]:
+    found = retrieval(np.asarray(similarity, float), image_of_text)
+    return [found[name] for name in IMAGE_TO_TEXT], [found[name] for name in TEXT_TO_IMAGE]
+
+
+def test_perfect_similarities_recall_everything() -> None:
+    assert recalls(np.eye(20), list(range(20))) == ([1, 1, 1], [1, 1, 1])
+
+
+def test_reversed_similarities_recall_what_chance_leaves() -> None:
+    """Each image is nearest to the caption of its mirror image, and the own caption is last but for ties of none."""
+    size = 20
+    similarity = -np.abs(np.arange(size)[:, None] - np.arange(size)[::-1][None, :])
+    ranks = ranks_of_matches(similarity, np.eye(size, dtype=bool))
+    expected = [1 + sum(abs(i + j - 19) <= abs(2 * i - 19) for j in range(size) if j != i) for i in range(size)]
+    assert ranks.tolist() == expected
+    by_hand = [sum(rank <= k for rank in expected) / size for k in (1, 5, 10)]
+    assert recalls(similarity, list(range(size)))[0] == by_hand
+    assert by_hand[0] == 0
+
+
+def test_all_ties_count_as_the_worst_rank() -> None:
+    assert ranks_of_matches(np.zeros((4, 4)), np.eye(4, dtype=bool)).tolist() == [4, 4, 4, 4]
+    assert recalls(np.zeros((20, 20)), list(range(20))) == ([0, 0, 0], [0, 0, 0])
+
+
+def test_the_rank_is_of_the_matching_caption_and_not_of_the_first() -> None:
+    """Looking for index 0 in each row would call this perfect for one image of two."""
+    similarity = [[0.9, 0.1], [0.9, 0.1]]
+    assert recalls(similarity, [0, 1])[0][0] == 0.5
+    assert recalls(similarity, [1, 0])[0][0] == 0.5
+    assert ranks_of_matches(np.array(similarity), np.eye(2, dtype=bool)).tolist() == [1, 2]
+
+
+def test_several_captions_of_an_image_do_not_push_each_other_down() -> None:
+    """Image 0 has captions 0 and 1, image 1 has 2; caption 2 stands between the two of image 0."""
+    similarity = [[0.9, 0.2, 0.5], [0.95, 0.1, 0.3]]
+    by_image, by_text = recalls(similarity, [0, 0, 1])
+    assert by_image[0] == 0.5  # image 0 finds caption 0 first; image 1 finds two others before its own
+    assert by_text[0] == pytest.approx(1 / 3)  # only caption 1 is nearest to its image
+
+
+def test_a_similarity_that_is_no_number_is_the_farthest() -> None:
+    assert ranks_of_matches(np.array([[np.nan, 0.1], [0.2, 0.3]]), np.eye(2, dtype=bool)).tolist() == [2, 1]
+
+
+def test_a_query_without_a_match_is_an_error() -> None:
+    with pytest.raises(ValueError, match="every query needs a match"):
+        ranks_of_matches(np.zeros((2, 2)), np.array([[True, False], [False, False]]))
+
+
+def test_recall_is_the_share_within_k() -> None:
+    assert recall_at(np.array([1, 5, 6, 11]), 5) == 0.5
+
+
+def test_classification_by_hand() -> None:
+    found = classification(["a", "a", "a", "b"], ["a", "a", "b", "b"])
+    assert found["top1_accuracy"] == 0.75
+    assert found["precision_macro"] == pytest.approx((1 + 0.5) / 2)
+    assert found["recall_macro"] == pytest.approx((2 / 3 + 1) / 2)
+    assert found["f1_macro"] == pytest.approx((0.8 + 2 / 3) / 2)
+
+
+def test_bleu_takes_several_references_also_of_different_number() -> None:
+    same = "a cat sits on the red mat"
+    assert bleu([["nothing like it at all here", same], [same]], [same, same]) == pytest.approx(100)
+    assert bleu([[same], [same]], ["dogs", "birds"]) < 5
+
+
+def images_in(folder: Path, count: int = 4) -> list[str]:
+    names = [f"{index}.png" for index in range(count)]
+    for index, name in enumerate(names):
+        Image.fromarray(np.full((16, 16, 3), 20 * index, np.uint8)).save(folder / name)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "must be image,caption, got 'nothing'"),
+        ("image;caption\n0.png;a\n", "is the delimiter a comma"),
+        ("picture,caption\n0.png,a\n", "must be image,caption, got 'picture,caption'"),
+        ("image,caption\n", "lists no image"),
+        ("image,caption\n0.png,\n", "line 2 of .* has no caption"),
+        ("image,caption\n,words\n", "line 2 of .* has no image"),
+        ("image,caption\n0.png,a\n0.png,a\n", "line 3 of .* repeats line 2"),
+        ("image,caption\n0.png,a\n9.png,b\n", "line 3 of .* names the image '9.png', which does not exist"),
+        ("image,caption\n0.png,a, and b\n", "line 2 of .* has 3 fields, not 2; quote"),
+        ('image,caption\n0.png,"a\n', "is not a CSV file"),
+        (b"image,caption\n0.png,\xff\n", "is not a CSV file in UTF-8"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
+    images_in(tmp_path)
+    (tmp_path / "l.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ListError, match=message):
+        read_list("l.csv", tmp_path, "--captions", "caption")
+
+
+def test_a_list_keeps_its_order_and_knows_its_content(tmp_path: Path) -> None:
+    images_in(tmp_path)
+    (tmp_path / "l.csv").write_text('\ufeffImage,Caption\n2.png,"a, b"\n0.png,c\n\n2.png,d\n', encoding="utf-8")
+    found = read_list("l.csv", tmp_path, "--captions", "caption")
+    assert [(row.image.name, row.text) for row in found.rows] == [("2.png", "a, b"), ("0.png", "c"), ("2.png", "d")]
+    assert [path.name for path in found.images] == ["2.png", "0.png"]
+    assert found.identity.startswith("captions:l.csv:")
+    (tmp_path / "l.csv").write_text("image,caption\n2.png,e\n")
+    assert read_list("l.csv", tmp_path, "--captions", "caption").identity != found.identity
+
+
+def clip_with_words(folder: Path) -> None:
+    """A small CLIP as people save one: weights and tokenizer."""
+    small_clip(folder)
+    words = ["a", "photo", "of", "dark", "grey", "light", "white"]
+    save_words(folder, {"[UNK]": 0, **{word: 1 + index for index, word in enumerate(words)}, "[END]": 99})
+
+
+def save_words(folder: Path, vocabulary: dict[str, int]) -> None:
+    """A tokenizer of whole words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", eos_token="[END]", pad_token="[END]")
+    made.save_pretrained(folder)
+
+
+def csv_of(project: pytest.Pytester, column: str, *said: str) -> None:
+    rows = [f"{name},{text}" for name, text in zip(images_in(project.path), said, strict=True)]
+    (project.path / f"{column}s.csv").write_text("\n".join([f"image,{column}", *rows]) + "\n")
+
+
+def only_info(saved: Saved) -> dict[str, Any]:
+    (benchmark,) = saved().values()
+    info: dict[str, Any] = benchmark["extra_info"]
+    return info
+
+
+def test_retrieval_end_to_end(run: Run, saved: Saved, project: pytest.Pytester) -> None:
+    clip_with_words(project.path / "tiny-clip")
+    csv_of(project, "caption", "dark", "grey", "light", "white")
+    arguments = ("-k", "retrieval", "--weights=tiny-clip", "--captions=captions.csv", "--batch=1", "--iters=3")
+    result = run(*arguments, "--benchmark-json=out.json")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*recall_at_10_image_to_text*1"])
+    info = only_info(saved)
+    assert (info["recall_at_10_image_to_text"], info["recall_at_5_text_to_image"]) == (1.0, 1.0)
+    assert 0 <= info["recall_at_1_image_to_text"] <= 1
+    assert info["quality_count"] == 4
+    assert info["quality_data"].startswith("captions:captions.csv:")
+    assert info["latency_p50_ms"] > 0
+
+
+def test_captions_end_to_end(run: Run, saved: Saved, project: pytest.Pytester) -> None:
+    """The captions of the list are what the model writes, so that BLEU is 100."""
+    folder = project.path / "tiny-blip2"
+    module = small_blip2()
+    module.save_pretrained(folder)
+    save_words(folder, {f"word{index}": index for index in range(3, 49)} | {"[UNK]": 49, "[END]": 2, "[PAD]": 1})
+    model = Blip2(module, f"file:{folder.name}", lambda: 0.0)
+    pixels = model.preprocess([decode(project.path / name) for name in images_in(project.path)], 28)
+    with torch.inference_mode():
+        said = written(AutoTokenizer.from_pretrained(folder), model.generate(pixels)[:, -NEW_TOKENS:])
+    csv_of(project, "caption", *said)
+    arguments = ("-k", "test_captions", "--weights=tiny-blip2", "--captions=captions.csv", "--batch=1", "--iters=3")
+    result = run(*arguments, "--imgsz=28", "--benchmark-json=out.json")
+    result.assert_outcomes(passed=1)
+    info = only_info(saved)
+    assert info["bleu"] == pytest.approx(100)
+    assert info["quality_count"] == 4
+
+
+def test_weights_without_a_tokenizer_are_told(run: Run, project: pytest.Pytester) -> None:
+    small_clip(project.path / "tiny-clip")
+    csv_of(project, "caption", "dark", "grey", "light", "white")
+    result = run("-k", "retrieval", "--weights=tiny-clip", "--captions=captions.csv", "--batch=1")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*tiny-clip: the tokenizer beside the weights knows none of the words*tokenizer.save_pretrained*"]
+    )
+    no_traceback(result)
+
+
+def test_random_weights_are_refused_unless_allowed(
+    run: Run, saved: Saved, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csv_of(project, "caption", "dark", "grey", "light", "white")
+    refused = run("-k", "retrieval", "--captions=captions.csv", "--batch=1")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines(["*--captions: clip-vit-b32 has random weights, whose quality means nothing*"])
+    allowed = ("--allow-random-weights", "--iters=3", "--warmup=0", "--benchmark-json=out.json")
+    run("-k", "retrieval", "--captions=captions.csv", "--batch=1", *allowed).assert_outcomes(passed=1)
+    assert only_info(saved)["recall_at_5_text_to_image"] == 1.0
+
+
+CLASSIFIER = """
+import torch
+from torch import nn
+
+class Brightness(nn.Module):
+    '''Class 0 below 25 of 255, class 1 above.'''
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+    def forward(self, pixels):
+        level = pixels.mean((1, 2, 3)) * 255 * self.weight
+        return torch.stack([25 - level, level - 25], 1)
+
+def net():
+    return Brightness()
+
+def darkest(predict, rows):
+    scores = predict([path for path, _ in rows])
+    return float(scores[:, 0].max())
+"""
+
+
+def test_a_classifier_of_ones_own(run: Run, saved: Saved, project: pytest.Pytester) -> None:
+    project.makepyfile(own=CLASSIFIER)
+    csv_of(project, "label", "0", "0", "0", "1")  # images of 0, 20, 40, 60: the third is not what the label says
+    arguments = ("-k", "classification and net", "--model=own.py:net", "--labels=labels.csv", "--batch=1")
+    run(*arguments, "--benchmark-json=out.json").assert_outcomes(passed=1)
+    info = only_info(saved)
+    assert info["top1_accuracy"] == 0.75
+    assert info["precision_macro"] == pytest.approx((1 + 0.5) / 2)
+    assert info["recall_macro"] == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_a_label_that_is_no_class_is_told(run: Run, project: pytest.Pytester) -> None:
+    project.makepyfile(own=CLASSIFIER)
+    csv_of(project, "label", "0", "0", "cat", "1")
+    result = run("-k", "classification and net", "--model=own.py:net", "--labels=labels.csv", "--batch=1")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*the label 'cat' is none of the model's classes (0, 1*"])
+    no_traceback(result)
+
+
+def test_zero_shot_classification(run: Run, saved: Saved, project: pytest.Pytester) -> None:
+    clip_with_words(project.path / "tiny-clip")
+    csv_of(project, "label", "dark", "dark", "light", "light")
+    arguments = ("-k", "classification", "--weights=tiny-clip", "--labels=labels.csv", "--batch=1", "--iters=3")
+    run(*arguments, "--benchmark-json=out.json").assert_outcomes(passed=1)
+    assert only_info(saved)["top1_accuracy"] in (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def test_a_metric_of_ones_own(run: Run, saved: Saved, project: pytest.Pytester) -> None:
+    project.makepyfile(own=CLASSIFIER)
+    csv_of(project, "label", "0", "0", "0", "1")
+    arguments = (
+        "-k",
+        "own_metric and net",
+        "--model=own.py:net",
+        "--metric=own.py:darkest",
+        "--labels=labels.csv",
+        "--batch=1",
+    )
+    run(*arguments, "--benchmark-json=out.json").assert_outcomes(passed=1)
+    assert only_info(saved)["own_metric"] == pytest.approx(25.0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("--metric=own.py", "*--metric: expected FILE.py:NAME, got 'own.py'*"),
+        ("--metric=none.py:f", "*--metric: no such file*"),
+        ("--labels=none.csv", "*--labels: *cannot be read*"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_runs(run: Run, metric: str, message: str) -> None:
+    result = run("-k", "custom", "--model=tiny.py:net", metric)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+    no_traceback(result)
+
+
+def test_a_metric_that_raises_fails_its_case_in_one_line(run: Run, project: pytest.Pytester) -> None:
+    project.makepyfile(own=CLASSIFIER + "\ndef bad(predict, rows):\n    return 1 / 0\n")
+    result = run("-k", "own_metric and net", "--model=own.py:net", "--metric=own.py:bad", "--batch=1")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*net: ZeroDivisionError: division by zero (own.py:*"])
+
+
+def squares(folder: Path) -> Path:
+    """A YOLO data set: one bright square on each dark image."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for index in range(8):
+        pixels = rng.integers(0, 40, (64, 64, 3), dtype=np.uint8)
+        x, y = rng.integers(2, 30, 2)
+        pixels[y : y + 30, x : x + 30] = (250, 240, 60)
+        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+        box = f"0 {(x + 15) / 64:.6f} {(y + 15) / 64:.6f} {30 / 64:.6f} {30 / 64:.6f}\n"
+        (folder / "labels" / f"{index}.txt").write_text(box)
+    data = {"path": str(folder), "train": "images", "val": "images", "names": {0: "square"}}
+    (folder / "data.yaml").write_text(yaml.safe_dump(data))
+    return folder / "data.yaml"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A data set, and a detector trained on it for a moment."""
+    folder = tmp_path_factory.mktemp("yolo")
+    data = squares(folder / "data")
+    detector = import_ultralytics().YOLO("yolov8n.yaml", verbose=False)
+    detector.train(
+        data=str(data),
+        epochs=12,
+        imgsz=64,
+        batch=8,
+        workers=0,
+        device="cpu",
+        amp=False,
+        plots=False,
+        verbose=False,
+        project=str(folder),
+        name="run",
+        warmup_epochs=0,
+        close_mosaic=12,
+        val=False,
+        seed=0,
+    )
+    return data, folder / "run" / "weights" / "last.pt"
+
+
+def test_detection_end_to_end(run: Run, saved: Saved, trained: tuple[Path, Path]) -> None:
+    data, weights = trained
+    arguments = ("-k", "detection", f"--weights=squares={weights}", f"--images={data}", "--quality", "--imgsz=64")
+    result = run(*arguments, "--batch=1", "--iters=3", "--benchmark-json=out.json")
+    result.assert_outcomes(passed=1)
+    info = only_info(saved)
+    own = (
+        import_ultralytics()
+        .YOLO(str(weights))
+        .val(data=str(data), imgsz=64, batch=8, device="cpu", workers=0, plots=False, verbose=False)
+    )
+    assert (info["map50"], info["map50_95"]) == (float(own.box.map50), float(own.box.map))
+    assert 0 <= info["map50_95"] <= info["map50"] <= 1
+    assert info["quality_data"].startswith("yolo:data.yaml:")
+    result.stdout.fnmatch_lines(["*map50*"])
+
+
+def test_detection_needs_a_data_set_with_a_val_split(
+    run: Run, project: pytest.Pytester, trained: tuple[Path, Path]
+) -> None:
+    _, weights = trained
+    (project.path / "bad.yaml").write_text("train: images\nnames: {0: square}\n")
+    arguments = ("-k", "detection", f"--weights=squares={weights}", "--quality", "--imgsz=64", "--batch=1")
+    result = run(*arguments, "--images=bad.yaml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*bad.yaml'*has no 'val' entry*"])
