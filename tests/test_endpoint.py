@@ -30,20 +30,32 @@ def load_of(endpoint: Endpoint) -> Load:
     return run_load(endpoint, {}, [b"{}"], lambda *_: None)
 
 
-def test_percentiles_are_the_planted_ones() -> None:
-    """Delays of 10 to 109 ms, each once: within 2 ms of the planted median, p90 and p95."""
-    delays_ms = [10 + (index * 37) % 100 for index in range(100)]
+def _served(delays_s: list[float]) -> tuple[list[float], list[float]]:
+    """Latencies as the client saw them, and as the server took them, seconds."""
+    taken_s: list[float] = []
 
     def answer(handler: BaseHTTPRequestHandler, number: int) -> None:
-        time.sleep(delays_ms[number % 100] / 1e3)
+        start_s = time.perf_counter()
+        time.sleep(delays_s[number])
+        taken_s.append(time.perf_counter() - start_s)
         send(handler, 200, CHAT)
 
     with serving(answer) as seen:
-        load = load_of(Endpoint("e", seen.url, requests=100, warmup=0, concurrency=2))
-    assert len(load.latencies_s) == 100
+        load = load_of(Endpoint("e", seen.url, requests=len(delays_s), warmup=0, concurrency=2))
+    assert len(load.latencies_s) == len(delays_s)
     assert load.errors == {}
-    for q in (0.5, 0.9, 0.95):
-        assert np.quantile(load.latencies_s, q) * 1e3 == pytest.approx(np.quantile(delays_ms, q), abs=2)
+    return load.latencies_s, taken_s
+
+
+def test_percentiles_are_the_planted_ones() -> None:
+    """Delays of 10 to 69 ms, each once: within 2 ms of what the server took. A busy machine gets three tries."""
+    delays_s = [(10 + (index * 37) % 60) / 1e3 for index in range(60)]
+    for _ in range(3):
+        seen_s, taken_s = _served(delays_s)
+        apart_ms = [abs(np.quantile(seen_s, q) - np.quantile(taken_s, q)) * 1e3 for q in (0.5, 0.9, 0.95)]
+        if max(apart_ms) <= 2:
+            return
+    pytest.fail(f"p50, p90 and p95 were {apart_ms} ms off in the last of three tries")
 
 
 def test_errors_are_counted_exactly_by_kind_and_retried_where_that_helps() -> None:
