@@ -71,6 +71,8 @@ def test_a_pooled_record_holds_all_rounds_and_each_processs_numbers(record: Reco
     assert pool.latency_p50_ms == 30.0
     assert (pool.latency_min_ms, pool.latency_max_ms) == (10.0, 40.0)
     assert pool.throughput_p50_per_s == pytest.approx(8 * 1000 / 30)
+    assert pool.throughput_mean_per_s == pytest.approx(8 * 1000 / 26)
+    assert pool.latency_per_sample_ms == pytest.approx(30 / 8)
     assert pool.process_values["latency_p50_ms"] == (30.0, 10.0)
     assert pool.process_rounds == (3, 2)
     assert pool.peak_host_bytes == 900  # a peak is the highest seen

@@ -81,6 +81,10 @@ def side(ms: float, processes: int) -> Side:
     return Side(ms, {"latency_p50_ms": [ms * (1 + 0.001 * (p % 3)) for p in range(processes)], **steady})
 
 
+def replace_head(run: Run, head: dict[str, Side]) -> Run:
+    return Run(run.mode, run.kind, run.trial, run.planted, run.seconds, run.finished, head)
+
+
 def test_the_table_counts_what_was_named_and_what_was_planted(record: Record) -> None:
     def sides(processes: int, **slower: float) -> dict[str, Side]:
         return {model: side(10 * (1 + slower.get(model, 0.0)), processes) for model in MODELS}
@@ -113,4 +117,9 @@ def test_the_table_counts_what_was_named_and_what_was_planted(record: Record) ->
     assert "| alternating | +1 % found | 0 of 1 (0 to 98 %)" in table
     assert "| saved | same code: runs with a false alarm | 1 of 1 (3 to 100 %) | 1 of 1 (3 to 100 %) |" in table
     assert "| saved | +10 % found | 1 of 1 (3 to 100 %)" in table
+    assert "| saved | runs that name a model nothing was planted in | 0 of 1 (0 to 98 %)" in table
+    (untouched,) = set(MODELS) - planted.keys()
+    astray = replace_head(runs[1], sides(5, **planted, **{untouched: 0.2}))
+    strayed = markdown(Trials({}, {}, dict.fromkeys(MODELS, template), [runs[0], astray]))
+    assert "| saved | runs that name a model nothing was planted in | 1 of 1 (3 to 100 %)" in strayed
     assert "| alternating | seconds a run of six models, median (most) | 105 (110) | |" in table
