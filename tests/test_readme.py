@@ -35,7 +35,7 @@ def test_the_gates_error_rates_are_those_of_the_saved_trials() -> None:
     assert gate_power_markdown(gate_power.read()) in README
 
 
-@pytest.mark.parametrize("name", ["make-bench.txt", "make-test.txt", "against.txt"])
+@pytest.mark.parametrize("name", ["make-bench.txt", "make-test.txt", "against.txt", "best-batch.txt", "budget.txt"])
 def test_real_output_is_what_was_printed(name: str) -> None:
     assert (ROOT / "results" / name).read_text(encoding="utf-8").rstrip() in README
 
