@@ -157,7 +157,7 @@ def test_tokens_are_read_and_paid() -> None:
 def test_an_answer_without_outputs_is_none() -> None:
     with pytest.raises(AnswerError, match="no answer"):
         usage_in(Endpoint("e", "http://h", kind="kserve"), b'{"outputs": []}')
-    assert usage_in(Endpoint("e", "http://h", kind="json"), b"[]") == Usage()
+    assert usage_in(Endpoint("e", "http://h", kind="json"), b"[]") == Usage(None, None)
 
 
 @pytest.mark.parametrize(
@@ -174,12 +174,19 @@ def test_an_answer_without_outputs_is_none() -> None:
         ('url = "https://h"\ntimeout_s = 0', "timeout_s must be a positive number"),
         ('url = "https://h"\nname = "a/b"', "name must be letters"),
         ('url = "https://h"\nkind = "json"', r"needs a \[body\]"),
-        ('url = "https://h"\n[price]\nper_call = -1', "a price cannot be negative"),
+        ('url = "https://h"\n[price]\nper_call = -1', "a price must be a number of 0 or more"),
         ('url = "https://h"\napi_key = "abc"', r"holds a key in plain text \(api_key\)"),
         ('url = "https://h"\nkind = "json"\n[body]\ni = "$IMAGE"\nauth = "Bearer abc"', r"plain text \(body.auth\)"),
         ('url = "https://h"\nprompt = "sk-abcdef"', r"plain text \(prompt\)"),
         ('url = "https://user:pass@h"', "url holds a key or a password"),
         ('url = "https://h?key=abc"', "url holds a key or a password"),
+        ('url = "https://h?version=1&api_key=abc"', "url holds a key or a password"),
+        ('url = "http://[bad"', "url must start with http"),
+        ('url = "http://h:99999"', "url must start with http"),
+        ('url = "https://h"\nkey_env = "hf_abcdef"', "plain text .key_env"),
+        ('url = "https://h"\nkey_env = "not a name"', "key_env must be the name"),
+        ('url = "https://h"\nkey_prefix = "Bearer sk-abc"', "plain text .key_prefix"),
+        ('url = "https://h"\nkind = "json"\n[body]\na = ["$IMAGE", "sk-abc"]', "plain text .body.a"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -269,6 +276,22 @@ def test_a_missing_key_is_said_before_anything_runs(run: Run, remote: Write) -> 
     result = run(*ENDPOINT[1:])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*remote needs its key in the environment variable NOT_SET_ANYWHERE*"])
+
+
+@pytest.mark.parametrize("key", ["secret\r", "se cret", "gehe\u00efm"])
+def test_a_key_that_no_header_takes_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("REMOTE_KEY", key)
+    with pytest.raises(EndpointError) as refused:
+        Endpoint("e", "http://h", key_env="REMOTE_KEY").headers()
+    assert key.strip() not in str(refused.value)
+
+
+def test_tokens_that_are_priced_but_not_told_have_no_price() -> None:
+    silent = Load(usage=[Usage(None, None)])
+    assert mean_price(Endpoint("e", "http://h", price=CallPrice(0.001, 2.0)), silent) is None
+    assert mean_price(Endpoint("e", "http://h", price=CallPrice(0.001)), silent) == 0.001
+    told = b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": null}}'
+    assert usage_in(Endpoint("e", "http://h"), told) == Usage(None, None)
 
 
 def test_the_helper_counts(tmp_path: Path) -> None:

@@ -69,7 +69,32 @@ def test_not_even_one_sample_fits() -> None:
         search_best_batch(per_s)
 
 
+def test_a_batch_that_fitted_before_keeps_its_reading() -> None:
+    asked: list[int] = []
+
+    def per_s(batch: int) -> float:
+        asked.append(batch)
+        if batch > 4 or asked.count(batch) > 1:
+            raise TooLargeError(f"batch {batch}: out of memory")
+        return float(batch)
+
+    assert search_best_batch(per_s).best == (4, 4.0)
+
+
+def test_of_several_lucky_readings_none_wins() -> None:
+    """All truly the same but batch 6, and every first reading of the others is higher than it."""
+    asked: list[int] = []
+
+    def per_s(batch: int) -> float:
+        asked.append(batch)
+        lucky = {2: 107.0, 4: 109.0, 8: 106.0, 3: 105.0, 5: 104.5}.get(batch, 50.0)
+        return 104.0 if batch == 6 else lucky if asked.count(batch) == 1 else 100.0
+
+    assert search_best_batch(per_s).best == (6, 104.0)
+
+
 def test_it_ends_at_the_largest_batch() -> None:
+    assert search_best_batch(float).best == (LARGEST_BATCH, float(LARGEST_BATCH))
     assert search_best_batch(float).stopped == f"{LARGEST_BATCH} is the largest batch allowed"
 
 
