@@ -43,6 +43,7 @@ def test_the_built_in_budgets_say_what_the_scenarios_say() -> None:
         ("accuracy", "> 95 %", 0.95),
         ("accuracy", "> 0.95", 0.95),
         ("qps", "> 500", 500.0),
+        ("cost", "< 200EUR/day", 200.0),
         ("peak_host_bytes", "< 2e9", 2e9),
     ],
 )
@@ -65,6 +66,7 @@ def test_limits_are_read_in_the_metrics_unit(name: str, text: str, number: float
         ("cost", "< 200 USD", "cost needs a unit such as USD/day"),
         ("fps", "> 15 fps", "fps has no unit 'fps'"),
         ("latency", "< 1.2.3 ms", "latency must be a limit"),
+        ("accuracy", "> 95", "accuracy is a share from 0 to 1, or 0 to 100 %"),
     ],
 )
 def test_a_limit_that_means_nothing_is_refused(name: str, text: str, message: str) -> None:
@@ -126,7 +128,8 @@ def test_what_was_not_measured_is_unknown_with_what_would_measure_it(record: Rec
 
 def test_what_belongs_to_the_model_may_stand_in_another_of_its_cases(record: Record) -> None:
     judged = replace(record, map50_95=0.5, imgsz=320)
-    assert verdict("map", "> 0.4", record, judged).measured == 0.5
+    found = verdict("map", "> 0.4", record, judged)
+    assert (found.measured, found.note) == (0.5, "measured at 320 px")
     assert verdict("map", "> 0.4", record, replace(judged, model="other")).verdict == "unknown"
     assert verdict("map", "> 0.4", record, replace(judged, precision="bf16")).verdict == "unknown"
 
@@ -151,6 +154,31 @@ def test_latency_far_over_the_limit_asks_for_a_compiled_runtime(record: Record) 
 def test_a_launch_bound_case_asks_for_graphs_first(record: Record) -> None:
     found = advice(replace(record, bound="launch"), ("latency", "< 5 ms"))
     assert found.startswith("the case is launch-bound: CUDA graphs first")
+
+
+def test_throughput_far_too_low_asks_for_a_compiled_runtime_too(record: Record) -> None:
+    found = advice(record, ("qps", "> 8000"))
+    assert found.startswith("qps is 10.0 times too low (over 2): a compiled runtime")
+    assert "compute-bound" not in advice(record, ("qps", "> 1000"))
+    assert "compute-bound" in advice(replace(record, bound="compute"), ("qps", "> 1000"))
+
+
+def test_a_remote_model_is_not_told_to_be_compiled_and_has_no_memory(record: Record) -> None:
+    remote = replace(record, device="remote")
+    assert advice(remote, ("latency", "< 1 ms")) == ""
+    assert verdict("memory", "< 1 kB", remote).verdict == "unknown"
+
+
+def test_queries_are_samples_whatever_throughput_counts(record: Record) -> None:
+    assert verdict("qps", "> 500", replace(record, throughput_p50_per_s=16_000.0)).measured == 800.0
+    assert verdict("qps", "> 500", replace(record, qps_window_per_s=900.0)).measured == 900.0
+
+
+def test_two_budgets_of_one_name_are_refused(run: Run, project: pytest.Pytester) -> None:
+    (project.path / "iot.toml").write_text('[must]\nlatency = "< 100 s"\n')
+    result = run(*OWN, "--budget=iot", "--budget=./iot.toml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--budget: two have the name 'iot'*"])
 
 
 def test_a_memory_bound_case_asks_for_a_lower_precision(record: Record) -> None:
@@ -180,6 +208,8 @@ def test_a_drop_in_quality_asks_for_distillation(record: Record) -> None:
     assert "fell by 5.0 % against fp32 (over 3 %): distillation" in advice(lower, ("latency", "< 1 s"), others=(full,))
     assert "distillation" not in advice(replace(lower, top1_accuracy=0.78), ("latency", "< 1 s"), others=(full,))
     assert quality_drop(full, [full]) is None
+    assert quality_drop(replace(lower, imgsz=320), [full]) is None
+    assert quality_drop(replace(lower, quality_data="labels:other.csv"), [full]) is None
 
 
 def test_a_should_never_fails_and_unknown_only_when_strict(record: Record) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, Blip2ForConditionalGeneration
 
 from fixtures.models.blip2 import NEW_TOKENS, Blip2
 from fixtures.models.yolo import import_ultralytics
@@ -87,6 +87,22 @@ def test_classification_by_hand() -> None:
     assert found["f1_macro"] == pytest.approx((0.8 + 2 / 3) / 2)
 
 
+def test_classes_that_only_the_model_names_do_not_dilute_the_averages() -> None:
+    found = classification(["a", "a", "b", "b"], ["a", "x", "b", "y"])
+    assert (found["precision_macro"], found["recall_macro"]) == (1.0, 0.5)
+
+
+@torch.inference_mode()
+def test_a_caption_ends_where_the_model_ends_it() -> None:
+    """The benchmark's `generate` must write 20 tokens; quality is of what the model says."""
+    model = Blip2(small_blip2(), "random:42", lambda: 0.0)
+    first = int(model.caption(torch.zeros(1, 3, 28, 28))[0, 0])
+    model.module.generation_config.eos_token_id = first  # now the first token is the end
+    ended = model.caption(torch.zeros(1, 3, 28, 28))
+    assert ended.shape == (1, NEW_TOKENS)
+    assert set(ended[0, 1:].tolist()) == {model.module.config.text_config.eos_token_id}
+
+
 def test_bleu_takes_several_references_also_of_different_number() -> None:
     same = "a cat sits on the red mat"
     assert bleu([["nothing like it at all here", same], [same]], [same, same]) == pytest.approx(100)
@@ -121,6 +137,13 @@ def test_a_list_that_cannot_be_used_is_refused(tmp_path: Path, content: str | by
     (tmp_path / "l.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ListError, match=message):
         read_list("l.csv", tmp_path, "--captions", "caption")
+
+
+def test_an_image_has_one_label(tmp_path: Path) -> None:
+    images_in(tmp_path)
+    (tmp_path / "l.csv").write_text("image,label\n0.png,a\n0.png,b\n")
+    with pytest.raises(ListError, match=r"line 3 of .* gives '0.png' a second label, 'b'"):
+        read_list("l.csv", tmp_path, "--labels", "label")
 
 
 def test_a_list_keeps_its_order_and_knows_its_content(tmp_path: Path) -> None:
@@ -182,12 +205,14 @@ def test_captions_end_to_end(run: Run, saved: Saved, project: pytest.Pytester) -
     """The captions of the list are what the model writes, so that BLEU is 100."""
     folder = project.path / "tiny-blip2"
     module = small_blip2()
+    module.generation_config.eos_token_id = module.config.text_config.eos_token_id = 48
     module.save_pretrained(folder)
-    save_words(folder, {f"word{index}": index for index in range(3, 49)} | {"[UNK]": 49, "[END]": 2, "[PAD]": 1})
-    model = Blip2(module, f"file:{folder.name}", lambda: 0.0)
+    save_words(folder, {f"word{index}": index for index in range(48)} | {"[UNK]": 49, "[END]": 48})
+    loaded = Blip2ForConditionalGeneration.from_pretrained(folder)
+    model = Blip2(loaded, f"file:{folder.name}", lambda: 0.0)
     pixels = model.preprocess([decode(project.path / name) for name in images_in(project.path)], 28)
     with torch.inference_mode():
-        said = written(AutoTokenizer.from_pretrained(folder), model.generate(pixels)[:, -NEW_TOKENS:])
+        said = written(AutoTokenizer.from_pretrained(folder), model.caption(pixels))
     csv_of(project, "caption", *said)
     arguments = ("-k", "test_captions", "--weights=tiny-blip2", "--captions=captions.csv", "--batch=1", "--iters=3")
     result = run(*arguments, "--imgsz=28", "--benchmark-json=out.json")

@@ -218,7 +218,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(project: pytest.Pyt
         time.sleep(0.1)
     (child,) = children_of(parent.pid)
     parent.send_signal(signal.SIGINT)
-    output, _ = parent.communicate(timeout=30)
+    output, _ = parent.communicate(timeout=120)
     assert parent.returncode == pytest.ExitCode.INTERRUPTED
     assert not child.is_running()
     kept = rounds(project.path)
