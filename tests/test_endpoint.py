@@ -200,7 +200,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         read_endpoint("e.toml", tmp_path)
 
 
-ENDPOINT = ("benchmarks/test_endpoint.py", "--endpoint=remote.toml", "--benchmark-json=out.json")
+ENDPOINT = ("--endpoint=remote.toml",)
 Write = Callable[..., None]
 
 
@@ -255,7 +255,7 @@ def test_it_is_one_more_case_beside_the_local_ones(
 def test_an_endpoint_that_does_not_answer_fails_its_case(run: Run, remote: Write, answer: Any, message: str) -> None:
     with serving(answer) as seen:
         remote(seen.url, timeout_s=0.1)
-        result = run(*ENDPOINT[1:], "-k", "endpoint")
+        result = run(*ENDPOINT, "-k", "endpoint")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([message])
     no_traceback(result)
@@ -265,7 +265,7 @@ def test_a_host_that_is_not_there_fails_its_case(run: Run, remote: Write) -> Non
     with serving(lambda handler, number: None) as seen:
         pass
     remote(seen.url)
-    result = run(*ENDPOINT[1:], "-k", "endpoint")
+    result = run(*ENDPOINT, "-k", "endpoint")
     result.stdout.fnmatch_lines(["*remote at 127.0.0.1:* cannot be reached*"])
     assert result.ret == 1
     no_traceback(result)
@@ -273,7 +273,7 @@ def test_a_host_that_is_not_there_fails_its_case(run: Run, remote: Write) -> Non
 
 def test_a_missing_key_is_said_before_anything_runs(run: Run, remote: Write) -> None:
     remote("http://127.0.0.1:9", key_env="NOT_SET_ANYWHERE")
-    result = run(*ENDPOINT[1:])
+    result = run(*ENDPOINT)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*remote needs its key in the environment variable NOT_SET_ANYWHERE*"])
 
