@@ -231,7 +231,7 @@ def test_utilisation_and_energy_on_request(run: Run, saved: Saved, monkeypatch: 
     monkeypatch.setattr("fixtures.measure.extras._UTILIZATION_S", 0.3)
     result = run(*OWN, "--utilization", "--energy", "--benchmark-json=out.json")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*cpu_util_percent*"])
+    result.stdout.fnmatch_lines(["*cpu_util_percent*", "*energy_* RAPL *"])
     info = info_of(saved)
     assert 0 < info["cpu_util_percent"] <= 110
     assert info["energy_per_batch_mj"] is None
