@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections import Counter
 from dataclasses import replace
@@ -210,3 +211,9 @@ def test_model_code_of_another_protocol_is_refused(repository: Path) -> None:
     with pytest.raises(TreeError, match=f"is of protocol 99, this checkout's measuring code of {PROTOCOL}"):
         tree.__enter__()
     assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_two_neighbouring_rounds_are_one_piece_of_evidence() -> None:
+    """A B B A: half of the four blocks are 20 % off each; round by round they would be lost among the others."""
+    head = [math.exp(log) for log in (0.4, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0)]
+    assert alternating_ratio([1.0] * 8, head) == pytest.approx(math.exp(0.1))
