@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision  # noqa: F401  imported once for all runs, as below
+from PIL import Image
 from transformers import CLIPModel
 
 import fixtures
@@ -129,6 +131,14 @@ def small_blip2() -> Any:
         image_token_index=49,
     )
     return build_random(Blip2ForConditionalGeneration, config, Build(42, torch.float32, lambda: 0.0))
+
+
+def images_in(folder: Path, count: int = 4) -> list[str]:
+    """Grey images 0.png, 1.png … of 16 px, each 20 lighter than the one before."""
+    names = [f"{index}.png" for index in range(count)]
+    for index, name in enumerate(names):
+        Image.fromarray(np.full((16, 16, 3), 20 * index, np.uint8)).save(folder / name)
+    return names
 
 
 @pytest.fixture

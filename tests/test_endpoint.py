@@ -11,11 +11,13 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 
-from fixtures.remote.endpoint import CallPrice, Endpoint, EndpointError, read_endpoint
-from fixtures.remote.load import Load, run_load
+from fixtures.checks.endpoint import served
+from fixtures.remote.endpoint import CallPrice, Endpoint
+from fixtures.remote.load import Load, attempt, run_load
 from fixtures.remote.payloads import AnswerError, Usage, body_of, usage_in
 from fixtures.remote.recording import mean_price
 from tests.conftest import Run, Saved, no_traceback
@@ -30,32 +32,29 @@ def load_of(endpoint: Endpoint) -> Load:
     return run_load(endpoint, {}, [b"{}"], lambda *_: None)
 
 
-def _served(delays_s: list[float]) -> tuple[list[float], list[float]]:
-    """Latencies as the client saw them, and as the server took them, seconds."""
-    taken_s: list[float] = []
+class Planted:
+    """A client on a fake clock, each of whose answers takes as long as planted."""
 
-    def answer(handler: BaseHTTPRequestHandler, number: int) -> None:
-        start_s = time.perf_counter()
-        time.sleep(delays_s[number])
-        taken_s.append(time.perf_counter() - start_s)
-        send(handler, 200, CHAT)
+    def __init__(self, delays_s: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.delays = 0.0, iter(delays_s)
+        monkeypatch.setattr("fixtures.remote.load.time.perf_counter", lambda: self.now)
 
-    with serving(answer) as seen:
-        load = load_of(Endpoint("e", seen.url, requests=len(delays_s), warmup=0, concurrency=2))
-    assert len(load.latencies_s) == len(delays_s)
-    assert load.errors == {}
-    return load.latencies_s, taken_s
+    def post(self, url: str, content: bytes) -> httpx2.Response:
+        self.now += next(self.delays)
+        return httpx2.Response(200, content=CHAT)
 
 
-def test_percentiles_are_the_planted_ones() -> None:
-    """Delays of 10 to 69 ms, each once: within 2 ms of what the server took. A busy machine gets three tries."""
-    delays_s = [(10 + (index * 37) % 60) / 1e3 for index in range(60)]
-    for _ in range(3):
-        seen_s, taken_s = _served(delays_s)
-        apart_ms = [abs(np.quantile(seen_s, q) - np.quantile(taken_s, q)) * 1e3 for q in (0.5, 0.9, 0.95)]
-        if max(apart_ms) <= 2:
-            return
-    pytest.fail(f"p50, p90 and p95 were {apart_ms} ms off in the last of three tries")
+def test_a_latency_is_the_request_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    delays_s = [(10 + (index * 37) % 100) / 1e3 for index in range(100)]
+    client: Any = Planted(delays_s, monkeypatch)
+    seen_s = [attempt(client, Endpoint("e", "http://h"), b"{}")[0] for _ in delays_s]
+    assert seen_s == pytest.approx(delays_s)
+
+
+def test_what_a_real_server_takes_is_in_every_latency() -> None:
+    """How close they are is no matter for a test: `python -m fixtures.checks.endpoint` says so on a quiet machine."""
+    seen_s, taken_s = served([0.01, 0.03, 0.02], concurrency=1)
+    assert [seen > taken for seen, taken in zip(seen_s, taken_s, strict=True)] == [True] * 3
 
 
 def test_errors_are_counted_exactly_by_kind_and_retried_where_that_helps() -> None:
@@ -160,47 +159,9 @@ def test_an_answer_without_outputs_is_none() -> None:
     assert usage_in(Endpoint("e", "http://h", kind="json"), b"[]") == Usage(None, None)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "missing required field `url`"),
-        ("url = ", "is not TOML"),
-        ('url = "ftp://h"', "url must start with http"),
-        ('url = "https://"', "url must start with http"),
-        ('url = "https://h"\nkind = "grpc"', "Invalid enum value 'grpc'"),
-        ('url = "https://h"\nrequest = 3', "unknown field `request`"),
-        ('url = "https://h"\nrequests = "many"', r"Expected `int`, got `str` - at `\$.requests`"),
-        ('url = "https://h"\nconcurrency = 0', "concurrency must be at least 1, got 0"),
-        ('url = "https://h"\ntimeout_s = 0', "timeout_s must be a positive number"),
-        ('url = "https://h"\nname = "a/b"', "name must be letters"),
-        ('url = "https://h"\nkind = "json"', r"needs a \[body\]"),
-        ('url = "https://h"\n[price]\nper_call = -1', "a price must be a number of 0 or more"),
-        ('url = "https://h"\napi_key = "abc"', r"holds a key in plain text \(api_key\)"),
-        ('url = "https://h"\nkind = "json"\n[body]\ni = "$IMAGE"\nauth = "Bearer abc"', r"plain text \(body.auth\)"),
-        ('url = "https://h"\nprompt = "sk-abcdef"', r"plain text \(prompt\)"),
-        ('url = "https://user:pass@h"', "url holds a key or a password"),
-        ('url = "https://h?key=abc"', "url holds a key or a password"),
-        ('url = "https://h?version=1&api_key=abc"', "url holds a key or a password"),
-        ('url = "http://[bad"', "url must start with http"),
-        ('url = "http://h:99999"', "url must start with http"),
-        ('url = "https://h"\nkey_env = "hf_abcdef"', "plain text .key_env"),
-        ('url = "https://h"\nkey_env = "not a name"', "key_env must be the name"),
-        ('url = "https://h"\nkey_prefix = "Bearer sk-abc"', "plain text .key_prefix"),
-        ('url = "https://h"\nkind = "json"\n[body]\na = ["$IMAGE", "sk-abc"]', "plain text .body.a"),
-    ],
-)
-def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "e.toml").write_text(content)
-    with pytest.raises(EndpointError, match=message):
-        read_endpoint("e.toml", tmp_path)
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(EndpointError, match="cannot be read"):
-        read_endpoint("e.toml", tmp_path)
-
-
 ENDPOINT = ("--endpoint=remote.toml",)
+
+
 Write = Callable[..., None]
 
 
@@ -278,14 +239,6 @@ def test_a_missing_key_is_said_before_anything_runs(run: Run, remote: Write) -> 
     result.stderr.fnmatch_lines(["*remote needs its key in the environment variable NOT_SET_ANYWHERE*"])
 
 
-@pytest.mark.parametrize("key", ["secret\r", "se cret", "gehe\u00efm"])
-def test_a_key_that_no_header_takes_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
-    monkeypatch.setenv("REMOTE_KEY", key)
-    with pytest.raises(EndpointError) as refused:
-        Endpoint("e", "http://h", key_env="REMOTE_KEY").headers()
-    assert key.strip() not in str(refused.value)
-
-
 def test_tokens_that_are_priced_but_not_told_have_no_price() -> None:
     silent = Load(usage=[Usage(None, None)])
     assert mean_price(Endpoint("e", "http://h", price=CallPrice(0.001, 2.0)), silent) is None
@@ -299,3 +252,11 @@ def test_the_helper_counts(tmp_path: Path) -> None:
     with serving(lambda handler, number: send(handler, 200)) as seen:
         load_of(Endpoint("e", seen.url, requests=3, warmup=2, kind="json", body={"i": "$IMAGE"}))
     assert len(seen.paths) == 5
+
+
+def test_every_connection_is_warmed_up() -> None:
+    assert Endpoint("e", "http://h", concurrency=8, warmup=3).warmup_requests == 8
+    assert Endpoint("e", "http://h", concurrency=8, warmup=0).warmup_requests == 0
+    with serving(lambda handler, number: send(handler, 200)) as seen:
+        load_of(Endpoint("e", seen.url, requests=4, warmup=1, concurrency=3, kind="json", body={"i": "$IMAGE"}))
+    assert len(seen.paths) == 3 + 4

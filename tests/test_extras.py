@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from fixtures.measure.compilation import CompileWatch
 from fixtures.measure.complexity import meta_copy
 from fixtures.measure.peaks import Peaks, bound_of, known_peaks, measure_peaks
 from fixtures.measure.sizes import safetensors_bytes, stored_bytes
+from fixtures.measure.window import Repeated, Window
 from fixtures.models.family import Source
 from fixtures.prices import Price, PriceError, cost_fields, parse_price
 from tests.conftest import OWN, Run, Saved, no_traceback, small_clip
@@ -148,6 +150,7 @@ def test_compile_time_is_reported_and_the_model_counted_eagerly(
     info = info_of(saved)
     assert 0 < info["compile_s"] <= info["first_call_ms"] / 1e3
     assert (info["params"], info["gflops"]) == (72, 2 * 2 * 64 / 1e9)
+    assert (info["mfu"], info["mbu"], info["bound"]) == (None, None, None)  # nobody counts what compiled code moves
     assert "compile" not in " ".join(note for note in info["notes"] if note.startswith("compile_s"))
 
 
@@ -236,6 +239,15 @@ def test_utilisation_and_energy_on_request(run: Run, saved: Saved, monkeypatch: 
     assert 0 < info["cpu_util_percent"] <= 110
     assert info["energy_per_batch_mj"] is None
     assert any(re.match(r"energy_\*, power_\*, samples_per_joule: .*RAPL", note) for note in info["notes"])
+
+
+def test_utilisation_is_of_the_cores_that_may_be_used(run: Run, saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = iter([SimpleNamespace(user=1.0, system=0.5), SimpleNamespace(user=1.75, system=0.75)])
+    process = SimpleNamespace(cpu_times=lambda: next(used))
+    monkeypatch.setattr("fixtures.measure.extras.psutil", SimpleNamespace(Process=lambda: process))
+    monkeypatch.setattr(Repeated, "run", lambda *_: Window(10, 1.0))
+    run(*OWN, "--utilization", "--threads=2", "--benchmark-json=out.json").assert_outcomes(passed=1)
+    assert info_of(saved)["cpu_util_percent"] == 50.0
 
 
 def test_any_field_can_be_a_column_and_goes_into_the_csv(run: Run, project: pytest.Pytester) -> None:
