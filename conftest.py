@@ -13,6 +13,7 @@ pytest_plugins = (
     "fixtures.children.plugin",
     "fixtures.remote.plugin",
     "fixtures.readout.plugin",
+    "fixtures.readout.speedup_plugin",
     "fixtures.readout.gate_plugin",
     "fixtures.readout.budget_plugin",
 )

@@ -195,6 +195,7 @@ def test_yolo_is_counted_unfused_at_the_size_that_ran(
 ) -> None:
     chosen = family("yolo")
     model = chosen.load(chosen.specs[index], Build(42, dtype, lambda: 0.0))
+    model.settle()
     cost = count(model, model.forward, (torch.empty(1, 3, 640, 640, dtype=dtype),), {})  # type: ignore[attr-defined]
     assert (cost.params, model.fused) == (params, True)
     assert cost.weights_bytes < params * dtype.itemsize  # the timed module's: fusing dropped the batch norms

@@ -18,6 +18,7 @@ from fixtures.models.family import Build, Family, Spec
 from fixtures.models.huggingface import LoadError, fill_with_random_weights
 from fixtures.models.model import Model
 from fixtures.models.own import OwnModel
+from fixtures.variants import Variant
 
 
 class Workshop:
@@ -35,7 +36,7 @@ class Workshop:
 
     def case(self, name: str, precision: str = "fp32", params: int | None = None) -> Case:
         family = Family("toy", "nothing", (1,), "forward", (), self.load)
-        return Case(family, Spec(name, 8, 1, params=params), precision, 1, 8)
+        return Case(family, Spec(name, 8, 1, params=params), Variant(precision), 1, 8)
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def workshop() -> Workshop:
 
 @pytest.fixture
 def shelf() -> Shelf:
-    return Shelf(Cpu(), seed=42)
+    return Shelf(Cpu(), seed=42, threads=1)
 
 
 def test_a_model_is_built_once_for_all_its_cases(workshop: Workshop, shelf: Shelf) -> None:

@@ -15,7 +15,9 @@ from tests.conftest import small_blip2
 
 def load(name: str, index: int = 0, seed: int = 42, dtype: torch.dtype = torch.float32) -> Any:
     chosen = family(name)
-    return chosen.load(chosen.specs[index], Build(seed, dtype, time.perf_counter))
+    model = chosen.load(chosen.specs[index], Build(seed, dtype, time.perf_counter))
+    model.settle()
+    return model
 
 
 @torch.inference_mode()

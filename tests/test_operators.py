@@ -126,6 +126,7 @@ def test_sums_over_the_modules_of_the_full_architectures_are_the_totals(
 ) -> None:
     chosen = family(name)
     model = chosen.load(chosen.specs[0], Build(0, torch.float32, lambda: 0.0)) if name == "yolo" else on_meta(name)
+    model.settle()
     tensors = [torch.zeros(s, dtype=torch.int64 if s == (2, 77) else torch.float32, device="meta") for s in args]
     cost = count(model, getattr(model, call), tuple(tensors), {})
     assert cost.work is not None

@@ -60,7 +60,7 @@ def test_lists_lose_duplicates_and_keep_their_order() -> None:
             "--imgsz: expected positive integers separated by commas, got '224;'; for example --imgsz 1,8",
         ),
         ({"imgsz": "100000"}, "--imgsz: got 100000, at most 16384 is allowed"),
-        ({"precision": "fp8"}, "--precision: expected some of fp32, tf32, bf16, fp16, got 'fp8'"),
+        ({"precision": "fp8"}, "--precision: expected some of fp32, tf32, bf16, fp16, int8, got 'fp8'"),
         ({"warmup": "-3"}, "--warmup: expected an integer of at least 0, got '-3'"),
         ({"iters": "0"}, "--iters: expected an integer of at least 1, got '0'"),
         ({"threads": "0"}, "--threads: expected an integer of at least 1, got '0'"),
