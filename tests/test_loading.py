@@ -19,6 +19,7 @@ from fixtures.models.huggingface import LoadError, fill_with_random_weights
 from fixtures.models.model import Model
 from fixtures.models.own import OwnModel
 from fixtures.variants import Variant
+from tests.test_settings import parsed
 
 
 class Workshop:
@@ -46,7 +47,7 @@ def workshop() -> Workshop:
 
 @pytest.fixture
 def shelf() -> Shelf:
-    return Shelf(Cpu(), seed=42, threads=1)
+    return Shelf(Cpu(), parsed())
 
 
 def test_a_model_is_built_once_for_all_its_cases(workshop: Workshop, shelf: Shelf) -> None:

@@ -11,7 +11,7 @@ from fixtures.cuda import Cuda, parse_device
 from fixtures.device import Cpu, DeviceError, Mps
 from fixtures.settings import OptionError, Settings, settings_from
 
-DEFAULTS = {"device": "cpu", "num_images": "200", "seed": "42", "all_models": False, "pretrained": False}
+DEFAULTS = {"device": "cpu", "num_images": "200", "seed": "42", "all_models": False, "pretrained": False, "steps": "20"}
 
 
 def parsed(gpu_count: int = 0, **given: Any) -> Settings:
