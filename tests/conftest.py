@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import logging
 import os
 import pkgutil
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from fixtures.record import Record
 # pytester forgets what a run in this process imported first; what is imported here is the same for all of them.
 for _found in pkgutil.walk_packages(fixtures.__path__, "fixtures."):
     importlib.import_module(_found.name)
+logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # torchao registers what torch knows already
 import_ultralytics()
 torch.compile(torch.nn.Identity(), backend="eager")
 # Every case collects garbage; what was imported is none, and looking through it takes a quarter of a second.
@@ -131,6 +133,24 @@ def small_blip2() -> Any:
         image_token_index=49,
     )
     return build_random(Blip2ForConditionalGeneration, config, Build(42, torch.float32, lambda: 0.0))
+
+
+@pytest.fixture(scope="session")
+def runtimes() -> None:
+    """Every runtime has been used once: some abort when what they import on the way is imported a second time."""
+    from torch import nn
+
+    from fixtures.models.model import Model
+    from fixtures.runtimes.graph import Graph
+    from fixtures.variants import Variant
+
+    for module in ("diffusers", "torch_pruning", "torchao.quantization"):
+        importlib.import_module(module)
+    for runtime in ("onnxruntime", "openvino"):
+        for precision in ("fp32", "int8"):
+            net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 4)).eval()
+            model = Model(net, "random:0")
+            Graph(model, net.forward, Variant(precision, runtime), Cpu(), 1)(torch.rand(1, 3, 8, 8))
 
 
 def images_in(folder: Path, count: int = 4) -> list[str]:

@@ -14,6 +14,7 @@ from fixtures.models.diffusion import FAMILY, Diffusion
 from fixtures.models.family import Build
 from tests.conftest import Run, Saved, no_traceback
 
+pytestmark = pytest.mark.usefixtures("runtimes")
 TINY = {
     "unet": {
         "sample_size": 8,

@@ -75,7 +75,7 @@ def test_a_caption_has_exactly_twenty_tokens_and_a_first_one() -> None:
 def test_every_family_names_its_models_once() -> None:
     names = [spec.name for chosen in families() for spec in chosen.specs]
     assert len(set(names)) == len(names)
-    assert {chosen.name for chosen in families()} == {"blip2", "clip", "custom", "sam", "yolo"}
+    assert {chosen.name for chosen in families()} == {"blip2", "clip", "custom", "diffusion", "modules", "sam", "yolo"}
 
 
 def test_preprocessing_is_the_models_own() -> None:

@@ -85,7 +85,7 @@ RUN = (
 
 
 @pytest.fixture
-def models(project: pytest.Pytester) -> Path:
+def models(runtimes: None, project: pytest.Pytester) -> Path:
     return project.makepyfile(models=MODELS)
 
 
