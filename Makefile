@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help bench test check all overhead gate-power models inputs gpu-check clean
+.PHONY: help bench test runtimes check all overhead gate-power speedup-check models inputs gpu-check clean
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
@@ -20,11 +20,17 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	@touch $@
 
+$(VENV)/.installed-runtimes: requirements-runtimes.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -r requirements-runtimes.txt
+	@touch $@
+
 bench: $(VENV)/.installed  ## CLIP on this machine, in about a minute: pytest benchmarks -k clip
 	$(BIN)/pytest benchmarks -k clip $(ARGS)
 
-test: $(VENV)/.installed  ## The suite's own tests: no GPU, no network
+test: $(VENV)/.installed-runtimes  ## The suite's own tests: no GPU, no network
 	$(BIN)/pytest tests -n 2 $(ARGS)
+
+runtimes: $(VENV)/.installed-runtimes  ## What --runtime, --precision=int8 and --prune need beside requirements.txt
 
 all: $(VENV)/.installed  ## Every built-in model, about six minutes on two cores: pytest benchmarks
 	$(BIN)/pytest benchmarks $(ARGS)
@@ -40,6 +46,9 @@ overhead: $(VENV)/.installed  ## What measuring costs, beside a bare loop and a 
 
 gate-power: $(VENV)/.installed  ## The gate's false alarms, and what it finds: about two hours, go on with the same command
 	$(BIN)/python -m fixtures.checks.gate_power $(ARGS)
+
+speedup-check: $(VENV)/.installed  ## What the speed-up table says of no difference: ten runs, a quarter of an hour
+	$(BIN)/python -m fixtures.checks.speedup $(ARGS)
 
 models: $(VENV)/.installed  ## Published weights of the built-in models (network; 17 GB; ARGS="clip yolo" for some)
 	$(BIN)/python -m fixtures.fetch models $(ARGS)

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from fixtures import gate
+from fixtures.missing import Failure
 from fixtures.readout import verdict_table
 from fixtures.readout.gating import Judgement
 from fixtures.readout.rules import parse_rule
 from fixtures.readout.verdicts import SAVED, Pair, judge
-from fixtures.record import Failure, Record
+from fixtures.record import Record
 from tests.conftest import ROOT, Run, no_traceback
 
 CASE = "benchmarks/test_custom.py::test_forward[net-fp32-b8-224]"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.cases import Case
+from fixtures.case import Case
 from fixtures.device import Cpu
 from fixtures.loading import CannotFitError, CannotLoadError, Shelf
 from fixtures.models.family import Build, Family, Spec

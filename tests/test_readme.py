@@ -42,7 +42,7 @@ def test_real_output_is_what_was_printed(name: str) -> None:
 
 def test_every_option_named_exists(pytestconfig: pytest.Config) -> None:
     known = set(re.findall(r"--[a-z-]+", pytestconfig._parser.optparser.format_help()))
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--storage", "--markdown", "--svg", "--csv"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--storage", "--markdown", "--svg", "--csv", "--speedup"}
     assert named <= known
 
 

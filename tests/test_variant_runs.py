@@ -159,7 +159,7 @@ def test_an_int8_file_is_really_smaller(models: Path, runtime: str) -> None:
 
 
 def case(spec: Any, variant: Variant) -> Any:
-    from fixtures.cases import Case
+    from fixtures.case import Case
 
     return Case(FAMILY, spec, variant, 1, 32)
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import fixtures.variants as variants
-from fixtures.cases import Case, cases_of
+from fixtures.case import Case
+from fixtures.cases import cases_of
 from fixtures.cuda import Cuda
 from fixtures.device import Cpu, Mps
 from fixtures.models.family import Family, Spec

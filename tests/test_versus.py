@@ -16,7 +16,7 @@ from fixtures.batches import Call, PromptBatches
 from fixtures.device import Cpu
 from fixtures.loading import LoadedModel
 from fixtures.measure.agreement import Agreement, same_boxes
-from fixtures.measure.versus import Side, Terms, alternate
+from fixtures.measure.alternation import Side, Terms, alternate
 from fixtures.models.model import Model
 from fixtures.models.yolo import Yolo
 from fixtures.process_flags import ProcessFlags
@@ -31,7 +31,7 @@ class Clock(Cpu):
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
         self.__dict__["now"] = 0.0
-        monkeypatch.setattr("fixtures.measure.versus.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr("fixtures.measure.alternation.time.perf_counter", lambda: self.now)
 
     now: float
 
