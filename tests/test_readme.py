@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from fixtures.checks import gate_power
+from fixtures.checks import gate_power, speedup
 from fixtures.checks.gate_power_table import markdown as gate_power_markdown
 from fixtures.checks.overhead import saved_markdown
+from fixtures.readout import speedups
 from fixtures.readout.comparison import read_baseline
 from fixtures.readout.show import main, svg
 from fixtures.readout.table import markdown
@@ -31,18 +33,39 @@ def test_the_overhead_table_is_the_saved_one() -> None:
     assert saved_markdown() in README
 
 
+def test_the_speedup_table_is_the_saved_one() -> None:
+    saved = read_baseline(ROOT / "results" / "speedup-yolov8n.json")
+    assert speedups.markdown(speedups.rows_of(list(saved.records.values()), saved.missing)) in README
+
+
+def test_what_the_speedup_table_says_of_no_difference_is_the_saved_one() -> None:
+    assert speedup.table(json.loads((ROOT / "results" / "speedup-aa.json").read_text(encoding="utf-8"))) in README
+
+
 def test_the_gates_error_rates_are_those_of_the_saved_trials() -> None:
     assert gate_power_markdown(gate_power.read()) in README
 
 
-@pytest.mark.parametrize("name", ["make-bench.txt", "make-test.txt", "against.txt", "best-batch.txt", "budget.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "make-bench.txt",
+        "make-test.txt",
+        "against.txt",
+        "best-batch.txt",
+        "budget.txt",
+        "diffusion.txt",
+        "candidate.txt",
+    ],
+)
 def test_real_output_is_what_was_printed(name: str) -> None:
     assert (ROOT / "results" / name).read_text(encoding="utf-8").rstrip() in README
 
 
 def test_every_option_named_exists(pytestconfig: pytest.Config) -> None:
     known = set(re.findall(r"--[a-z-]+", pytestconfig._parser.optparser.format_help()))
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--storage", "--markdown", "--svg", "--csv", "--speedup"}
+    others = {"--storage", "--markdown", "--svg", "--csv", "--speedup"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - others
     assert named <= known
 
 

@@ -120,6 +120,7 @@ def test_no_ratio_without_equal_work(record: Record) -> None:
     shown = text(rows_of([record, unequal], []))
     (row,) = [line for line in shown.splitlines() if line.startswith("bf16-eager ")]
     assert row.split()[:5] == ["bf16-eager", "–", "–", "unequal", "–"]
+    assert row.split()[5:7] == ["–", "–"]
     assert "bf16-eager: not the same work: threads 2 -> 1" in shown
 
 

@@ -16,7 +16,7 @@ from fixtures.models.custom import FAMILY, spec_from_own
 from fixtures.models.own import OwnModel
 from fixtures.runtimes.graph import Graph
 from fixtures.variants import UnavailableError, Variant
-from tests.conftest import Run, Saved, no_traceback
+from tests.conftest import Run, Saved, images_in, no_traceback
 from tests.test_settings import parsed
 
 MODELS = """
@@ -242,6 +242,25 @@ def test_int8_without_linear_layers_is_told(project: pytest.Pytester) -> None:
         Shelf(Cpu(), parsed()).beside(case(spec, Variant("int8"))),
     ):
         pass
+
+
+def test_quality_that_a_variant_loses_stands_beside_its_speedup(
+    models: Path, run: Run, saved: Saved, project: pytest.Pytester
+) -> None:
+    """A converted model is asked too, in batches of another size than it is timed in."""
+    names = images_in(project.path, 10)
+    lines = "\n".join(f"{name},{index % 2}" for index, name in enumerate(names))
+    (project.path / "labels.csv").write_text(f"image,label\n{lines}\n")
+    options = ("--precision=fp32,int8", "--runtime=eager,onnxruntime", "--model=models.py:classifier")
+    result = run(
+        "-k", "classification and custom or classification and classifier", "--labels=labels.csv", *options, *RUN[2:]
+    )
+    assert result.ret == 0
+    found = infos(saved)
+    assert len(found) == 4
+    assert all(info["quality_count"] == 10 for info in found.values())
+    assert all(info["top1_accuracy"] is not None for info in found.values())
+    result.stdout.fnmatch_lines(["*quality drop*"])
 
 
 def test_several_processes_are_pooled(models: Path, run: Run, saved: Saved) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,7 +19,7 @@ from fixtures.models.family import Family, Spec
 from fixtures.models.model import Model
 from fixtures.settings import OptionError
 from fixtures.variants import RUNTIMES, Variant, VariantError, parse_prunes, parse_runtimes, parse_variant, variants_of
-from tests.conftest import OWN, Run, Saved
+from tests.conftest import OWN, ROOT, Run, Saved
 from tests.test_settings import parsed
 
 
@@ -153,3 +156,18 @@ def test_a_default_run_measures_as_ever(run: Run, saved: Saved) -> None:
     assert benchmark["name"] == "test_forward[net-fp32-b1-224]"
     assert (info["runtime"], info["prune"], info["baseline"], info["speedup"]) == ("eager", 0.0, None, None)
     assert info["runtime_file_bytes"] == info["model_file_bytes"]
+
+
+def test_cases_are_listed_alike_whatever_the_hash_seed() -> None:
+    """No order comes from a set or from the file system."""
+    listed = []
+    for seed in ("1", "2"):
+        command = [sys.executable, "-m", "pytest", "benchmarks", "--collect-only", "-q"]
+        options = ["--precision=bf16,fp32", "--runtime=compile,eager", "--prune=0.5,0"]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        listed.append([line for line in done.stdout.splitlines() if "::" in line])
+    assert listed[0] == listed[1]
+    assert len(listed[0]) > 100

@@ -13,14 +13,19 @@ import torch
 from torch import nn
 
 from fixtures.batches import Call, PromptBatches
+from fixtures.case import Case
 from fixtures.device import Cpu
-from fixtures.loading import LoadedModel
+from fixtures.loading import LoadedModel, Shelf
 from fixtures.measure.agreement import Agreement, same_boxes
 from fixtures.measure.alternation import Side, Terms, alternate
+from fixtures.models.family import Family, Spec
 from fixtures.models.model import Model
 from fixtures.models.yolo import Yolo
 from fixtures.process_flags import ProcessFlags
 from fixtures.readout.estimates import speedup_of, speedup_of_processes
+from fixtures.runtimes.graph import Graph, in_batches_of
+from fixtures.variants import UnavailableError, Variant
+from tests.test_settings import parsed
 
 TERMS = Terms(inputs="a" * 64, samples=200, batch=8, rows_a_call=8, imgsz=224, seed=42, threads=2)
 
@@ -71,6 +76,72 @@ def test_rounds_are_even_and_no_fewer_than_four(monkeypatch: pytest.MonkeyPatch)
         sides = clock.side("a", 0.1, []), clock.side("b", 0.1, [])
         base_s, head_s = alternate(*sides, clock, lambda pair_s, planned=planned: planned, lambda *_: None)
         assert (len(base_s), len(head_s)) == (expected, expected)
+
+
+def test_weights_change_their_place_on_the_way_and_keep_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    net = nn.Linear(64, 64)
+    before, places = net.weight.detach().clone(), set()
+    sides = [
+        replace(clock.side(name, 0.1, []), loaded=LoadedModel(Model(net, "r"), torch.float32, 0.0, 0, None, None))
+        for name in "ab"
+    ]
+    alternate(sides[0], sides[1], clock, lambda pair_s: 32, lambda *_: places.add(net.weight.data_ptr()))
+    assert len(places) > 1
+    assert torch.equal(net.weight, before)
+    assert not net.weight.is_inference()
+
+
+def test_every_turn_gets_the_switches_of_its_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+    clock = Clock(monkeypatch)
+
+    def side(name: str) -> Side:
+        made = clock.side(name, 0.5, log)
+        monkeypatch.setattr(type(made.loaded), "enter", lambda loaded: log.append(loaded.model.weights))
+        return replace(made, loaded=replace(made.loaded, model=Model(nn.Identity(), name.upper())))
+
+    alternate(side("a"), side("b"), clock, lambda pair_s: 4, lambda *_: None)
+    called = [name for name in log if name.islower()]
+    entered = [name.lower() for name in log if name.isupper()]
+    assert set(called) == {"a", "b"}
+    current = ""
+    for name in log:
+        if name.isupper():
+            current = name.lower()
+        else:
+            assert name == current
+    assert len(entered) >= 5
+
+
+def test_a_model_loaded_beside_is_made_outside_inference_mode() -> None:
+    """Parameters made in inference mode are dispatched faster: the comparison would be of that."""
+    family = Family("toy", "nothing", (1,), "forward", (), lambda spec, build: Model(nn.Linear(2, 2), "random:0"))
+    case = Case(family, Spec("toy", 8, 1), Variant("fp32"), 1, 8)
+    with torch.inference_mode(), Shelf(Cpu(), parsed()).beside(case) as loaded:
+        assert not loaded.model.module.weight.is_inference()
+
+
+def test_known_inputs_are_cut_anew_for_a_graph_of_another_batch() -> None:
+    known = [((torch.arange(4.0).reshape(4, 1) + 4 * i,), {"mask": torch.ones(4, 1) * i}) for i in range(2)]
+    like = ((torch.zeros(3, 1),), {"mask": torch.zeros(3, 1)})
+    found = in_batches_of(like, known)
+    assert [arguments[0][0].flatten().tolist() for arguments in found] == [[0, 1, 2], [3, 4, 5]]
+    assert found[1][1]["mask"].flatten().tolist() == [0, 1, 1]
+    assert in_batches_of(like, []) == [like]
+    larger = ((torch.zeros(9, 1),), {"mask": torch.zeros(9, 1)})
+    assert in_batches_of(larger, known) == [larger]
+
+
+def test_a_precision_that_openvino_would_replace_is_refused(runtimes: None) -> None:
+    import openvino
+
+    if "FP16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor computes in fp16")
+    net = nn.Linear(4, 4).eval()
+    graph = Graph(Model(net, "r"), net.forward, Variant("fp16", "openvino"), Cpu(), 1)
+    with pytest.raises(UnavailableError, match=r"fp16-openvino: this CPU would run \w+ instead"):
+        graph(torch.rand(1, 4))
 
 
 @pytest.mark.parametrize(
