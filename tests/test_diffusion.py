@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,28 @@ def test_prompts_are_tokens_where_there_is_a_tokenizer(tmp_path: Path) -> None:
         model.requests(8)(3, torch.Generator().manual_seed(5))
     assert asked[0] == asked[1]
     assert len(set(asked[0])) == 3
+
+
+@torch.inference_mode()
+def test_the_generator_is_reseeded_alike_for_each_batch() -> None:
+    """A scheduler that draws noise at each step starts from the same seed every time."""
+    from diffusers import EulerAncestralDiscreteScheduler
+
+    model = tiny()
+    model.pipe.scheduler = EulerAncestralDiscreteScheduler()
+    inputs = request(model)
+    assert torch.equal(model.generate(*inputs), model.generate(*inputs))
+
+
+@torch.inference_mode()
+def test_a_copy_that_shares_the_pipeline_runs_its_own_denoiser() -> None:
+    """Else a runtime's denoiser would also run on the eager side of a comparison."""
+    model = tiny()
+    eager, called = copy.copy(model), []
+    own = model.denoise
+    model.denoise = lambda *args: called.append(1) or own(*args)  # type: ignore[method-assign, func-returns-value]
+    inputs = request(model)
+    model.generate(*inputs)
+    assert len(called) == 3
+    eager.generate(*inputs)
+    assert len(called) == 3

@@ -10,6 +10,7 @@ import torch
 
 from fixtures import synthetic
 from fixtures.models.family import Build, families, family
+from fixtures.models.huggingface import fill_with_random_weights
 from tests.conftest import small_blip2
 
 
@@ -89,3 +90,14 @@ def test_preprocessing_is_the_models_own() -> None:
     )
     yolo = load("yolo").preprocess([grey], 64)
     assert yolo[0, :, 32, 32].tolist() == pytest.approx([0.4] * 3)
+
+
+def test_no_two_layers_of_random_weights_are_equal() -> None:
+    """Runtimes keep equal layers once, and then read them from the cache."""
+    layers = torch.nn.ModuleList([torch.nn.Linear(64, 64) for _ in range(3)])
+    fill_with_random_weights(layers, 42)
+    weights = [layer.weight for layer in layers]
+    assert not any(torch.equal(weights[i], weights[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    again = torch.nn.ModuleList([torch.nn.Linear(64, 64) for _ in range(3)])
+    fill_with_random_weights(again, 42)
+    assert torch.equal(again[2].weight, weights[2])

@@ -23,7 +23,7 @@ from fixtures.models.model import Model
 from fixtures.models.yolo import Yolo
 from fixtures.process_flags import ProcessFlags
 from fixtures.readout.estimates import speedup_of, speedup_of_processes
-from fixtures.runtimes.graph import Graph, in_batches_of
+from fixtures.runtimes.graph import Graph, Runner, Traceable, in_batches_of
 from fixtures.variants import UnavailableError, Variant
 from tests.test_settings import parsed
 
@@ -97,7 +97,7 @@ def test_every_turn_gets_the_switches_of_its_side(monkeypatch: pytest.MonkeyPatc
     clock = Clock(monkeypatch)
 
     def side(name: str) -> Side:
-        made = clock.side(name, 0.5, log)
+        made = clock.side(name, 3.0, log)
         monkeypatch.setattr(type(made.loaded), "enter", lambda loaded: log.append(loaded.model.weights))
         return replace(made, loaded=replace(made.loaded, model=Model(nn.Identity(), name.upper())))
 
@@ -131,6 +131,24 @@ def test_known_inputs_are_cut_anew_for_a_graph_of_another_batch() -> None:
     assert in_batches_of(like, []) == [like]
     larger = ((torch.zeros(9, 1),), {"mask": torch.zeros(9, 1)})
     assert in_batches_of(larger, known) == [larger]
+
+
+def test_int8_takes_its_ranges_from_the_inputs_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Same(Runner):
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    seen: list[float] = []
+
+    def convert(given: Traceable) -> Runner:
+        seen.extend(float(arguments[0][0]) for arguments in given.calibration)
+        return Same()
+
+    monkeypatch.setattr("fixtures.runtimes.onnx_runtime.convert", convert)
+    graph = Graph(Model(nn.Identity(), "r"), nn.Identity().forward, Variant("int8", "onnxruntime"), Cpu(), 1)
+    graph.calibrate = lambda: [((torch.tensor([[2.0]]),), {}), ((torch.tensor([[3.0]]),), {})]
+    graph(torch.tensor([[1.0]]))
+    assert seen == [2.0, 3.0]
 
 
 def test_a_precision_that_openvino_would_replace_is_refused(runtimes: None) -> None:
@@ -260,8 +278,10 @@ def test_a_drift_cancels() -> None:
     order = [side for block in range(20) for side in ("a", "b", "b", "a")]
     seconds: dict[str, list[float]] = {"a": [], "b": []}
     for step, side in enumerate(order):
-        seconds[side].append((1.5 if side == "a" else 1.0) * 1.01**step)
-    assert speedup_of(seconds["a"], seconds["b"]).ratio == pytest.approx(1.5, rel=1e-9)
+        seconds[side].append((1.5 if side == "a" else 1.0) * 1.05**step)
+    found = speedup_of(seconds["a"], seconds["b"])
+    assert found.ratio == pytest.approx(1.5, rel=1e-9)
+    assert found.high - found.low < 0.03  # nothing is left of it in the interval either
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
