@@ -212,6 +212,32 @@ def test_what_cannot_be_converted_is_a_row_with_the_reason(models: Path, run: Ru
     result.stdout.fnmatch_lines(["*fp32-onnxruntime: forward cannot be converted: *"])
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-k", "custom", "--benchmark-disable"),
+        ("-k", "branches and best_batch", "--throughput"),
+        ("-k", "branches and classification", "--labels=labels.csv"),
+    ],
+)
+def test_it_is_a_skip_wherever_the_model_is_first_called(
+    models: Path, run: Run, project: pytest.Pytester, options: tuple[str, ...]
+) -> None:
+    images_in(project.path, 2)
+    (project.path / "labels.csv").write_text("image,label\n0.png,0\n1.png,1\n")
+    given = (
+        "--model=models.py:branches",
+        "--runtime=openvino",
+        "--baseline=none",
+        "--batch=1",
+        "--imgsz=4",
+        "--iters=3",
+    )
+    result = run(*options, *given)
+    no_traceback(result)
+    result.stdout.fnmatch_lines(["*fp32-openvino: forward cannot be converted: *"])
+
+
 def test_torch_compile_is_timed_after_it_has_compiled(models: Path, run: Run, saved: Saved) -> None:
     run(*RUN, "--runtime=compile", "--model=models.py:classifier").assert_outcomes(passed=2)
     info = infos(saved)["classifier-fp32-b2-32-compile"]
