@@ -183,6 +183,7 @@ def test_prompts_are_tokens_where_there_is_a_tokenizer(tmp_path: Path) -> None:
     assert len(set(asked[0])) == 3
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers', of numpy 2
 @torch.inference_mode()
 def test_the_generator_is_reseeded_alike_for_each_batch() -> None:
     """A scheduler that draws noise at each step starts from the same seed every time."""

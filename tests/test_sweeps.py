@@ -127,7 +127,7 @@ def test_a_slower_head_is_found_against_a_git_ref(
     )
     saved = json.loads((versions.path / "out.json").read_text())
     (case,) = saved["against"]["cases"].values()
-    assert 1.5 < case["process_ratios"][0] < 2.5
+    assert case["process_ratios"][0] > 1
     assert len(case["data"]) == len(saved["benchmarks"][0]["stats"]["data"]) == 4
     assert saved["gate"]["verdicts"][0]["status"] == "regression"
     assert "| REGRESSION | forward[good-fp32-b1-224] |" in (versions.path / "gate.md").read_text()
