@@ -58,6 +58,15 @@ CANDIDATES = {
     "return pipe(prompts, num_inference_steps, generator)",
     "unguided": HEAD.replace("Pipe()", "Pipe(guided=False)"),
     "retrained": HEAD.replace("Pipe()", "Pipe(seed=1)"),
+    "chunks": INFERENCE + "half = len(prompts) // 2\n    "
+    "return torch.cat([pipe(p, num_inference_steps, generator) for p in (prompts[:half], prompts[half:])])",
+    "smaller": INFERENCE + "return pipe(prompts, num_inference_steps, generator)[..., ::2, ::2]",
+    "later": INFERENCE + "pipe.done = getattr(pipe, 'done', False) or generator.initial_seed() == 43\n    "
+    "return pipe(prompts, 1 if pipe.done and generator.initial_seed() == 42 else num_inference_steps, generator)",
+    "busy": INFERENCE + "torch.set_num_threads(3)\n    return pipe(prompts, num_inference_steps, generator)",
+    "compiled": HEAD.replace(
+        "return Pipe()", "pipe = Pipe(); pipe.unet = torch.compile(pipe.unet, backend='eager'); return pipe"
+    ),
     "fewer": INFERENCE + "return pipe(prompts, num_inference_steps, generator)[:-1]",
     "threads": HEAD.replace("return", "torch.set_num_threads(torch.get_num_threads() + 1)\n    return"),
     "hidden": "class Pipe:\n    def __call__(self, prompts, num_inference_steps, generator):\n        import torch\n"
@@ -82,7 +91,7 @@ def compare(run: Run, saved: Saved, project: pytest.Pytester) -> Any:
     return compared
 
 
-@pytest.mark.parametrize("name", ["honest", "direct", "half"])
+@pytest.mark.parametrize("name", ["honest", "direct", "half", "compiled"])
 def test_equal_work_has_a_ratio_with_its_interval(compare: Any, name: str) -> None:
     result, info = compare(name)
     assert info["speedup_unequal"] == []
@@ -101,6 +110,10 @@ def test_equal_work_has_a_ratio_with_its_interval(compare: Any, name: str) -> No
         ("reseeds", "reseeds the generator: given seed 42, left with 0"),
         ("draws", "its images do not depend on the generator's seed"),
         ("shifted", "starts from other noise than the baseline"),
+        ("chunks", "runs serially: 20 model calls of 4 rows for a batch of 4 prompts"),
+        ("smaller", "images (4, 3, 4, 4) -> (4, 3, 2, 2)"),
+        ("later", "10 model calls when it was looked at, 1 later"),
+        ("busy", "a call changes the threads"),
         ("unguided", "rows of model calls a step 8 -> 4"),
         ("retrained", "other weights: unet.mix.weight"),
         ("fewer", "returns 3 images for 4 prompts"),

@@ -85,11 +85,11 @@ def traceable(precision: str, tmp_path: Path) -> Traceable:
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype", "tf32"),
-    [("fp32", torch.float32, False), ("tf32", torch.float32, True), ("fp16", torch.float16, False)],
+    ("precision", "tf32"),
+    [("fp32", False), ("tf32", True), ("fp16", False)],
 )
 def test_tensorrt_is_asked_for_the_precision_and_no_other(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, precision: str, dtype: torch.dtype, tf32: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, precision: str, tf32: bool
 ) -> None:
     asked: dict[str, Any] = {}
 
@@ -102,7 +102,7 @@ def test_tensorrt_is_asked_for_the_precision_and_no_other(
 
     given = traceable(precision, tmp_path)
     runner = convert(given)
-    assert asked["enabled_precisions"] == {dtype}
+    assert (asked["use_explicit_typing"], asked["require_full_compilation"], asked["min_block_size"]) == (True, True, 1)
     assert asked["disable_tf32"] is not tf32
     assert torch.equal(runner(*given.args), given.method(*given.args))
 

@@ -42,7 +42,14 @@ def variant(record: Record, **changes: Any) -> Record:
 
 
 def test_nothing_was_compared_nothing_is_shown(record: Record) -> None:
-    assert rows_of([record], [GAP]) == []
+    assert rows_of([record], []) == []
+    assert rows_of([record], [replace(GAP, variant="fp32-eager")]) == []
+
+
+def test_reasons_are_shown_also_where_every_other_variant_is_missing(record: Record) -> None:
+    shown = text(rows_of([record], [replace(GAP, reason="not installed")]))
+    assert "baseline" in shown
+    assert "bf16-onnxruntime: not installed" in shown
 
 
 def test_the_baseline_is_first_whatever_the_order(record: Record) -> None:

@@ -219,7 +219,15 @@ def test_the_worst_tensor_of_a_sample_counts() -> None:
 def test_outputs_of_zeros_agree_with_zeros_only() -> None:
     zeros = torch.zeros(2, 3)
     assert agreement_of(zeros, zeros)["agreement_cosine_min"] == 1.0
-    assert agreement_of(zeros, torch.ones(2, 3))["agreement_finite"] is False
+    assert agreement_of(zeros, torch.ones(2, 3))["agreement_cosine_min"] == 0.0
+
+
+def test_whole_numbers_scalars_and_nothing_can_be_compared() -> None:
+    tokens = torch.tensor([[1, 2], [3, 4]])
+    assert agreement_of(tokens, tokens)["agreement_cosine_min"] == 1.0
+    rows = torch.ones(2, 3)
+    assert agreement_of({"a": rows, "b": torch.tensor(2.0)}, {"a": rows, "b": torch.tensor(2.0)})["agreement_finite"]
+    assert agreement_of(torch.ones(0, 6), torch.ones(0, 6))["agreement_count"] == 2
 
 
 def test_nan_is_told_and_no_number_is_made_of_it() -> None:
@@ -253,9 +261,9 @@ def test_the_decoding_of_a_detector_is_undone() -> None:
     from ultralytics.utils.tal import dist2bbox, make_anchors
 
     head = nn.Module()
-    head.reg_max, strides = 16, torch.tensor([8.0, 16.0, 32.0])
+    head.reg_max, head.stride = 16, torch.tensor([8.0, 16.0, 32.0])
     maps = [torch.zeros(1, 1, side, side) for side in (8, 4, 2)]
-    head.anchors, head.strides = (each.transpose(0, 1) for each in make_anchors(maps, strides, 0.5))
+    head.anchors, head.strides = (each.transpose(0, 1) for each in make_anchors(maps, head.stride, 0.5))
     module = nn.Module()
     module.model, module.task, module.names = nn.ModuleList([head]), "detect", {}
     sides, logits = torch.rand(2, 4, 84) * 15, torch.randn(2, 80, 84)
