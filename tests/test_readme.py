@@ -12,7 +12,7 @@ from fixtures.checks import gate_power, speedup
 from fixtures.checks.gate_power_table import markdown as gate_power_markdown
 from fixtures.checks.overhead import saved_markdown
 from fixtures.readout import speedups
-from fixtures.readout.comparison import read_baseline
+from fixtures.readout.saved import read_saved
 from fixtures.readout.show import main, svg
 from fixtures.readout.table import markdown
 
@@ -22,11 +22,11 @@ BASELINE = ROOT / "results/0001_cpu-amd-epyc_torch2.14.1_20261120.json"
 
 
 def test_the_results_table_is_the_committed_baseline() -> None:
-    assert markdown(list(read_baseline(BASELINE).records.values())) in README
+    assert markdown(list(read_saved(BASELINE).records.values())) in README
 
 
 def test_the_picture_is_the_committed_baseline() -> None:
-    assert BASELINE.with_suffix(".svg").read_text() == svg(list(read_baseline(BASELINE).records.values()))
+    assert BASELINE.with_suffix(".svg").read_text() == svg(list(read_saved(BASELINE).records.values()))
 
 
 def test_the_overhead_table_is_the_saved_one() -> None:
@@ -34,7 +34,7 @@ def test_the_overhead_table_is_the_saved_one() -> None:
 
 
 def test_the_speedup_table_is_the_saved_one() -> None:
-    saved = read_baseline(ROOT / "results" / "speedup-yolov8n.json")
+    saved = read_saved(ROOT / "results" / "speedup-yolov8n.json")
     assert speedups.markdown(speedups.rows_of(list(saved.records.values()), saved.missing)) in README
 
 
@@ -83,7 +83,7 @@ def test_a_saved_file_is_shown_again(capsys: pytest.CaptureFixture[str], tmp_pat
 
 def test_a_file_that_cannot_be_shown_is_told_why(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main([str(tmp_path / "nothere.json")]) == 2
-    assert capsys.readouterr().err.startswith("show: baseline '")
+    assert capsys.readouterr().err.startswith("show: saved run '")
 
 
 def test_the_picture_loads_nothing_from_elsewhere() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.utils import parse_compare_fail
 
-from fixtures.readout.comparison import Baseline, BaselineError, compare, differences, read_baseline
+from fixtures.readout.comparison import compare, differences
+from fixtures.readout.saved import SavedError, SavedRun, read_saved
 from fixtures.readout.table import COLUMNS, table_text, write_csv
 from fixtures.record import Record
 
@@ -87,8 +88,8 @@ def test_what_forbids_a_comparison(record: Record, change: dict[str, object], sa
     assert differences(record, replace(record, **change)) == said  # type: ignore[arg-type]
 
 
-def baseline(record: Record) -> Baseline:
-    return Baseline(Path("0001_base.json"), {CASE: record}, {CASE: {"median": 0.010}})
+def baseline(record: Record) -> SavedRun:
+    return SavedRun(Path("0001_base.json"), {CASE: record}, {CASE: {"median": 0.010}})
 
 
 def test_a_regression_is_told_in_milliseconds_and_percent(record: Record) -> None:
@@ -125,8 +126,8 @@ def test_a_refused_case_is_no_regression_and_a_new_one_is_named(record: Record) 
 )
 def test_a_baseline_that_cannot_be_read_is_told_why(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "b.json").write_text(content)
-    with pytest.raises(BaselineError, match=message):
-        read_baseline(tmp_path / "b.json")
+    with pytest.raises(SavedError, match=message):
+        read_saved(tmp_path / "b.json")
 
 
 def test_the_reading_side_never_imports_torch() -> None:
@@ -140,7 +141,7 @@ def test_committed_baselines_can_be_read() -> None:
     files = sorted((Path(__file__).parent.parent / "results").glob("0*.json"))
     assert files
     for file in files:
-        assert read_baseline(file).records
+        assert read_saved(file).records
         assert all(b["stats"]["data"] for b in json.loads(file.read_text())["benchmarks"])
 
 

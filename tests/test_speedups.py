@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fixtures.missing import Missing
-from fixtures.readout.comparison import read_baseline
+from fixtures.readout.saved import read_saved
 from fixtures.readout.show import main
 from fixtures.readout.speedups import markdown, rows_of, text
 from fixtures.record import Record
@@ -148,7 +148,7 @@ def test_a_saved_file_shows_it_again(record: Record, tmp_path: Path, capsys: pyt
         "missing": [asdict(replace(GAP, reason="why not"))],
     }
     (tmp_path / "saved.json").write_text(json.dumps(saved))
-    assert read_baseline(tmp_path / "saved.json").missing[0].reason == "why not"
+    assert read_saved(tmp_path / "saved.json").missing[0].reason == "why not"
     assert main([str(tmp_path / "saved.json"), "--speedup"]) == 0
     assert "bf16-onnxruntime: why not" in capsys.readouterr().out
     assert main([str(tmp_path / "saved.json"), "--speedup", "--markdown"]) == 0
