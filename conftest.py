@@ -16,4 +16,6 @@ pytest_plugins = (
     "fixtures.readout.speedup_plugin",
     "fixtures.readout.gate_plugin",
     "fixtures.readout.budget_plugin",
+    "fixtures.readout.saving",
+    "fixtures.report.plugin",
 )
