@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help bench test runtimes check all overhead gate-power speedup-check models inputs gpu-check clean
+.PHONY: help bench test runtimes check all all-benchmarks report overhead gate-power speedup-check models inputs gpu-check clean
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
@@ -34,6 +34,12 @@ runtimes: $(VENV)/.installed-runtimes  ## What --runtime, --precision=int8 and -
 
 all: $(VENV)/.installed  ## Every built-in model, about six minutes on two cores: pytest benchmarks
 	$(BIN)/pytest benchmarks $(ARGS)
+
+all-benchmarks: $(VENV)/.installed  ## Environment check, every family, throughput, one report; goes on if interrupted
+	$(BIN)/python -m fixtures.all_benchmarks $(ARGS)
+
+report: $(VENV)/.installed  ## Of the saved runs in results/: results/report/report.html, report.md, charts
+	$(BIN)/python -m fixtures.report results $(ARGS)
 
 check: $(VENV)/.installed-dev  ## What CI checks before the tests: ruff, mypy, the workflow
 	$(BIN)/ruff check .
