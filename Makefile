@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help bench test runtimes check all all-benchmarks report overhead gate-power speedup-check models inputs gpu-check clean
+.PHONY: help bench test browser runtimes check all all-benchmarks report overhead gate-power speedup-check models inputs gpu-check clean
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -29,6 +29,9 @@ bench: $(VENV)/.installed  ## CLIP on this machine, in about a minute: pytest be
 
 test: $(VENV)/.installed-runtimes  ## The suite's own tests: no GPU, no network
 	$(BIN)/pytest tests -n 2 $(ARGS)
+
+browser:  ## Chromium and its driver, with which the tests open the page (Debian and Ubuntu, as root or with sudo)
+	command -v chromedriver >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }
 
 runtimes: $(VENV)/.installed-runtimes  ## What --runtime, --precision=int8 and --prune need beside requirements.txt
 

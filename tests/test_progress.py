@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from fixtures.progress import Progress, duration
+from fixtures.progress import Pace, Progress, duration
 
 
 class Clock:
@@ -29,6 +29,26 @@ def test_it_tells_case_phase_round_and_time_left(clock: Clock) -> None:
     clock.now_s = 2.0
     progress.advance(20, 80)
     assert "clip-vit-b32-fp32-b1-224: timing 20/80, 6 s left" in stream.getvalue()
+
+
+def test_it_tells_where_the_whole_run_is(clock: Clock) -> None:
+    pace = Pace(clock)
+    pace.pytest_collection_finish(type("Session", (), {"items": [None] * 4}))  # type: ignore[arg-type]
+    stream = io.StringIO()
+    progress = Progress(stream, clock=clock, overall=pace.text)
+    progress.start("a")
+    progress.show("timing")
+    assert " 1/4; a: timing" in stream.getvalue()
+    clock.now_s = 30.0
+    pace.pytest_runtest_logfinish()
+    progress.show("timing")
+    assert " 2/4, about 1 min 30 s left; a: timing" in stream.getvalue()
+
+
+def test_a_single_case_is_the_whole_run(clock: Clock) -> None:
+    pace = Pace(clock)
+    pace.pytest_collection_finish(type("Session", (), {"items": [None]}))  # type: ignore[arg-type]
+    assert pace.text() == ""
 
 
 def test_it_is_drawn_at_most_five_times_a_second(clock: Clock) -> None:

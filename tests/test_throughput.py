@@ -126,6 +126,15 @@ def test_throughput_is_of_the_median_call_without_the_first(clock: list[float]) 
     assert prober(function)(4) == 8.0
 
 
+def test_few_calls_are_enough_where_one_takes_very_long(clock: list[float]) -> None:
+    took = iter([20.0, 12.0])
+
+    def function(batch: int) -> None:
+        clock[0] += next(took)
+
+    assert prober(function)(3) == 0.25
+
+
 def test_out_of_memory_gives_the_memory_back_and_says_how_much(clock: list[float]) -> None:
     def function(batch: int) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1073741824 bytes.")

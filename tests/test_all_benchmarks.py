@@ -1,0 +1,142 @@
+"""One command for everything: the check says yes or no, what was interrupted goes on, the end names the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures import all_benchmarks
+from fixtures.all_benchmarks import main, requirements
+from tests.saved import detectors, save
+
+Start = Callable[[list[str]], int]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root whose pytest is played by the test."""
+    for name in ("requirements.txt", "requirements-runtimes.txt"):
+        shutil.copy(all_benchmarks.ROOT / name, tmp_path / name)
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(all_benchmarks, "ROOT", tmp_path)
+    monkeypatch.setattr(all_benchmarks, "_JOURNAL", tmp_path / "results" / "unfinished.jsonl")
+    return tmp_path
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Start], list[list[str]]]:
+    """Replaces the pytest run; returns the commands as they are started."""
+    commands: list[list[str]] = []
+
+    def set_up(start: Start) -> list[list[str]]:
+        def run(command: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
+            commands.append(list(command))
+            return subprocess.CompletedProcess(command, start(list(command)))
+
+        monkeypatch.setattr(all_benchmarks.subprocess, "run", run)
+        return commands
+
+    return set_up
+
+
+def json_of(command: list[str]) -> Path:
+    return next(Path(text.partition("=")[2]) for text in command if text.startswith("--benchmark-json="))
+
+
+def test_the_check_says_yes_or_no_for_each_requirement(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(all_benchmarks, "visible_gpu_count", lambda: 0)
+    assert main(["--check", f"--out={root / 'out'}"]) == 0
+    rows = {line[:25].strip(): line[25:].split() for line in capsys.readouterr().out.splitlines()}
+    assert rows["Python 3.11 or newer"][0] == "yes"
+    assert rows["requirements.txt"][0] == "yes"
+    assert rows["an NVIDIA GPU"][0] == "no"
+    assert not (root / "out").exists()
+
+
+def test_without_what_is_needed_nothing_runs(
+    root: Path, play: Callable[[Start], list[list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = play(lambda _: 0)
+    (root / "requirements.txt").write_text("numpy==0.1  # why\nnot-there==1.0\n")
+    assert main([f"--out={root / 'out'}"]) == 2
+    printed = capsys.readouterr()
+    assert "NO" in printed.out
+    assert "instead of 0.1; no not-there" in " ".join(printed.out.split())
+    assert printed.err == "all-benchmarks: not fit: requirements.txt\n"
+    assert commands == []
+
+
+def test_everything_runs_in_one_report(
+    root: Path, play: Callable[[Start], list[list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(command: list[str]) -> int:
+        save(json_of(command), detectors())
+        return 0
+
+    commands = play(measure)
+    assert main([f"--out={root / 'out'}", "-k", "yolo", "--pretrained"]) == 0
+    (command,) = commands
+    assert {"benchmarks", "--throughput", "--isolate"} <= set(command)
+    assert command[-3:] == ["-k", "yolo", "--pretrained"]
+    assert "--resume" not in command
+    assert sorted(path.name for path in (root / "out").iterdir()) == ["report", "run.json"]
+    assert "4 cases of 3 models" in (root / "out" / "report" / "report.md").read_text()
+    assert capsys.readouterr().out.rstrip().endswith(f"the report: {root / 'out' / 'report' / 'report.html'}")
+
+
+def test_what_was_interrupted_goes_on(
+    root: Path, play: Callable[[Start], list[list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(command: list[str]) -> int:
+        (root / "results" / "unfinished.jsonl").write_text("{}")
+        save(json_of(command), detectors()[:1])
+        return 2
+
+    commands = play(interrupted)
+    assert main([f"--out={root / 'out'}"]) == 2
+    assert "the same command goes on where it was" in capsys.readouterr().err
+    assert not (root / "out" / "report").exists()
+    assert main([f"--out={root / 'out'}"]) == 2
+    assert "--resume" in commands[1]
+    assert main([f"--out={root / 'out'}", "--anew"]) == 2
+    assert "--resume" not in commands[2]
+
+
+def test_a_failed_case_is_in_the_report_and_in_the_exit_code(
+    root: Path, play: Callable[[Start], list[list[str]]]
+) -> None:
+    def failing(command: list[str]) -> int:
+        save(json_of(command), detectors())
+        return 1
+
+    play(failing)
+    assert main([f"--out={root / 'out'}"]) == 1
+    assert (root / "out" / "report" / "report.html").is_file()
+
+
+def test_where_nothing_was_measured_there_is_no_report(
+    root: Path, play: Callable[[Start], list[list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nothing(command: list[str]) -> int:
+        json_of(command).write_text("")  # pytest-benchmark opens it before anything runs
+        return 4
+
+    play(nothing)
+    assert main([f"--out={root / 'out'}"]) == 4
+    assert "nothing was measured (pytest's exit code 4)" in capsys.readouterr().err
+    assert list((root / "out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_said(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "file").write_text("")
+    assert main([f"--out={root / 'file' / 'out'}"]) == 2
+    assert "cannot be made: Not a directory" in capsys.readouterr().err
+    assert json.dumps([each.name for each in requirements(root)])

@@ -1,0 +1,155 @@
+"""Files for other tools, read as those tools read them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.record import Record
+from fixtures.report.__main__ import main
+from tests.conftest import RECORD
+from tests.saved import COMMIT, detectors, save, timed
+
+
+def exported(tmp_path: Path, form: str, records: list[Record]) -> Path:
+    save(tmp_path / "run.json", records)
+    assert main([str(tmp_path / "run.json"), f"--export={form}={tmp_path / 'out'}"]) == 0
+    return tmp_path / "out"
+
+
+def test_one_case_of_a_model_is_one_file_in_the_exchange_layout(tmp_path: Path) -> None:
+    record = replace(timed(10.0), peak_device_allocated_bytes=3 * 2**20, device_allocated_bytes=2**20)
+    out = exported(tmp_path, "bench", [record])
+    assert [str(file.relative_to(out)) for file in out.rglob("*.json")] == ["net.json"]
+    assert json.loads((out / "net.json").read_text()) == {
+        "metadata": {
+            "model_name": "net",
+            "weights": "random:42",
+            "imgsz": 224,
+            "batch": 8,
+            "device": "cpu",
+            "warmup": 3,
+            "iters": 100,
+            "timestamp": "2026-11-20T13:22:24+00:00",
+            "benchmark_list": "results/inputs/synthetic-200-42.json",
+            "benchmark_size": 200,
+        },
+        "model_complexity": {"params": 25_557_032, "params_M": 25.557032, "gflops": 8.0},
+        "latency": {
+            "mean_ms": 10.1,
+            "median_ms": 10.0,
+            "p50_ms": 10.0,
+            "p95_ms": 12.0,
+            "p99_ms": None,
+            "std_ms": 0.5,
+            "min_ms": 9.0,
+            "max_ms": 15.0,
+        },
+        "throughput": {"fps_mean": pytest.approx(8000 / 10.1), "fps_p50": 800.0},
+        "memory": {"peak_gpu_mem_MB": 3.0, "allocated_MB": 1.0, "reserved_MB": None},
+    }
+
+
+def test_several_cases_of_a_model_are_a_folder(tmp_path: Path) -> None:
+    out = exported(tmp_path, "bench", detectors())
+    assert sorted(str(file.relative_to(out)) for file in out.rglob("*.json")) == [
+        "fast/forward-fp32-b1-640.json",
+        "fast/forward-fp32-b8-640.json",
+        "small.json",
+        "worse.json",
+    ]
+
+
+def test_names_from_outside_lead_nowhere_and_clash_nowhere(tmp_path: Path) -> None:
+    names = ["../../x", "x", "X", "<script>", "/etc/passwd"]
+    out = exported(tmp_path, "bench", [timed(10.0, model=name) for name in names])
+    files = sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.json"))
+    assert files == ["out/X~2.json", "out/etc-passwd.json", "out/script.json", "out/x.json", "out/x~3.json", "run.json"]
+    assert {json.loads(file.read_text())["metadata"]["model_name"] for file in out.iterdir()} == set(names)
+
+
+def test_github_action_benchmark_gets_smaller_is_better(tmp_path: Path) -> None:
+    rows = json.loads(exported(tmp_path, "github-action-benchmark", detectors()).read_text())
+    assert [set(row) for row in rows] == [{"name", "unit", "value", "range", "extra"}] * 4
+    assert (rows[0]["name"], rows[0]["unit"], rows[0]["value"]) == ("forward small fp32 b1 640", "ms", 40.0)
+    assert rows[0]["range"].startswith("± ")
+    assert len({row["name"] for row in rows}) == 4
+
+
+def test_bencher_gets_nanoseconds_with_bounds(tmp_path: Path) -> None:
+    found = json.loads(exported(tmp_path, "bencher", detectors()).read_text())
+    latency = found["forward small fp32 b1 640"]["latency"]
+    assert latency["value"] == 40e6
+    assert latency["lower_value"] < 40e6 < latency["upper_value"]
+    assert found["forward small fp32 b1 640"]["throughput"] == {"value": 25.0}
+    assert found["forward small fp32 b1 640"]["peak-memory"] == {"value": float(RECORD.peak_host_bytes)}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_asv_itself_publishes_what_was_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from asv.commands import publish
+    from asv.config import Config
+    from asv.results import Results
+
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    git(repository, "init", "-q", "-b", "main")
+    commits = []
+    for index, factor in enumerate((1.0, 2.0)):
+        (repository / "file").write_text(str(index))
+        git(repository, "add", "file")
+        git(repository, "commit", "-q", "-m", "x")
+        commits.append(git(repository, "rev-parse", "HEAD"))
+        records = [timed(r.latency_p50_ms * factor, r) for r in detectors()]
+        save(
+            repository / "results" / f"000{index + 1}.json",
+            records,
+            commit=commits[-1],
+            taken=f"2026-11-2{index}T00:00:00+00:00",
+        )
+    monkeypatch.chdir(repository)
+    assert main(["results", "--export=asv"]) == 0
+    folder = repository / "results" / "asv"
+    loaded = Results.load(str(folder / "results" / "AMD-EPYC" / f"{commits[1][:8]}-python3.11.7.json"))
+    name = "benchmarks.test_yolo.test_forward"
+    assert loaded.get_result_value(name, [["'fast-fp32-b1-640'"]]) == [0.04]
+    monkeypatch.chdir(folder)
+    config = Config.load(str(folder / "asv.conf.json"))
+    config.branches = ["main"]
+    publish.Publish.run(config)
+    graphs = list((folder / "html" / "graphs").rglob(f"{name}.json"))
+    values: list[Any] = [json.loads(graph.read_text()) for graph in graphs]
+    assert any(value == [[0, [0.02, 0.1, 0.04, 0.06]], [1, [0.04, 0.2, 0.08, 0.12]]] for value in values)
+
+
+def test_without_a_commit_asv_has_no_place_for_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "run.json", detectors(), commit=None)
+    assert main([str(tmp_path / "run.json"), f"--export=asv={tmp_path / 'asv'}"]) == 2
+    assert "none of these runs has a commit" in capsys.readouterr().err
+    assert not (tmp_path / "asv").exists()
+    assert COMMIT
+
+
+def test_an_unknown_format_says_which_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "run.json", detectors())
+    for text in ("xml", "csv="):
+        assert main([str(tmp_path / "run.json"), f"--export={text}"]) == 2
+        assert f"a format of bench, csv, github-action-benchmark, bencher, asv, got {text!r}" in capsys.readouterr().err
+
+
+def test_an_export_writes_no_report_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "run.json", detectors())
+    monkeypatch.chdir(tmp_path)
+    assert main(["run.json", "--export=csv", "--export=bencher"]) == 0
+    assert sorted(file.name for file in (tmp_path / "results").iterdir()) == ["bencher.json", "records.csv"]
+    assert main(["run.json", "--export=csv", "--out=report"]) == 0
+    assert (tmp_path / "report" / "report.html").is_file()

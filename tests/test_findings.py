@@ -1,0 +1,164 @@
+"""Ranks, fronts, gains and choices, by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fixtures.readout.budgets import built_in
+from fixtures.readout.saved import read_saved
+from fixtures.readout.statistics import median_interval_ms
+from fixtures.record import Record
+from fixtures.report.contents import Report, contents, slug
+from fixtures.report.findings import batch_gains, choices, fronts, process_interval_ms, rankings
+from tests.saved import H200, detectors, save, timed
+
+
+def report_of(tmp_path: Path, records: list[Record], **more: Any) -> Report:
+    return contents([read_saved(save(tmp_path / "run.json", records, **more))])
+
+
+def test_the_medians_interval_holds_the_median_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    found = [median_interval_ms(list(rng.exponential(1, 25))) for _ in range(2000)]
+    held = np.mean([low <= np.log(2) <= high for low, high in (each for each in found if each is not None)])
+    assert 0.95 <= held <= 0.98  # of 25 the exact figure is 0.957
+    assert median_interval_ms([1.0] * 5) is None
+    assert median_interval_ms([6.0, 1.0, 2.0, 3.0, 4.0, 5.0]) == (1.0, 6.0)
+    assert median_interval_ms([]) is None
+
+
+def test_cases_come_sorted_by_parameters(tmp_path: Path) -> None:
+    report = report_of(tmp_path, detectors()[::-1])
+    assert [(case.record.model, case.record.batch) for case in report.cases] == [
+        ("small", 1),
+        ("fast", 1),
+        ("fast", 8),
+        ("worse", 1),
+    ]
+
+
+def test_what_overlaps_shares_a_place(tmp_path: Path) -> None:
+    records = [timed(10.0, model="a", batch=1), timed(10.5, model="b", batch=1), timed(20.0, model="c", batch=1)]
+    (ranked,) = rankings(report_of(tmp_path, records).cases)
+    assert [(each.case.record.model, each.speed) for each in ranked] == [("a", 1), ("b", 1), ("c", 3)]
+    # Five processes that agree tell five per cent apart.
+    precise = [
+        replace(r, process_values={"latency_p50_ms": tuple(r.latency_p50_ms * f for f in (0.999, 1, 1, 1, 1.001) * 4)})
+        for r in records
+    ]
+    (ranked,) = rankings(report_of(tmp_path, precise).cases)
+    assert [each.speed for each in ranked] == [1, 2, 3]
+
+
+def test_memory_is_ranked_beside_speed(tmp_path: Path) -> None:
+    records = [
+        timed(10.0, model="a", batch=1, peak_host_bytes=900),
+        timed(20.0, model="b", batch=1, peak_host_bytes=100),
+        timed(40.0, model="c", batch=1, peak_host_bytes=900),
+    ]
+    (ranked,) = rankings(report_of(tmp_path, records).cases)
+    assert [each.memory for each in ranked] == [2, 1, 2]
+
+
+def test_one_processs_interval_is_what_processes_are_known_to_differ_by() -> None:
+    low, high = process_interval_ms(timed(100.0))
+    assert (round(low, 1), round(high, 1)) == (89.5, 111.8)  # t(3) 3.18 x 3.5 %
+
+
+def test_the_front_has_what_nothing_beats(tmp_path: Path) -> None:
+    (front,) = fronts(report_of(tmp_path, detectors()).cases)
+    assert [case.record.model for case in front.best] == ["fast", "small"]
+    assert [(case.record.model, by.record.model) for case, by in front.beaten_by] == [("worse", "fast")]
+    assert front.criteria == ("latency p50", "parameters")
+
+
+def test_quality_on_the_same_data_is_a_criterion(tmp_path: Path) -> None:
+    quality = {"small": 0.5, "fast": 0.4, "worse": 0.6}
+    records = [replace(r, quality_data="coco", map50_95=quality[r.model]) for r in detectors()]
+    (front,) = fronts(report_of(tmp_path, records).cases)
+    assert front.criteria == ("latency p50", "parameters", "map50_95")
+    assert not front.beaten_by
+    other = [replace(records[0], quality_data="other"), *records[1:]]
+    assert fronts(report_of(tmp_path, other).cases)[0].criteria == ("latency p50", "parameters")
+
+
+def test_a_variant_whose_outputs_disagree_neither_leads_the_front_nor_is_chosen(tmp_path: Path) -> None:
+    small, fast, worse, _ = detectors()
+    broken = replace(timed(5.0, fast), precision="int8", runtime="openvino", agreement_cosine_min=0.2)
+    report = report_of(tmp_path, [small, fast, worse, broken])
+    (front,) = fronts(report.cases)
+    assert "int8" not in {case.record.precision for case in front.best}
+    assert {choice.case.record.precision for choice in choices(report.cases, [built_in()["realtime-video"]])} == {
+        "fp32"
+    }
+
+
+def test_works_are_compared_within_their_task_and_machine_only(tmp_path: Path) -> None:
+    small, fast, _, _ = detectors()
+    other = replace(fast, model="sam", task="segmentation")
+    assert fronts(report_of(tmp_path, [small, other]).cases) == []
+    here = read_saved(save(tmp_path / "a.json", [small]))
+    there = read_saved(save(tmp_path / "b.json", [replace(fast, device="cuda:0", device_name="H200")], machine=H200))
+    assert fronts(contents([here, there]).cases) == []
+    assert rankings(contents([here, there]).cases) == []
+
+
+def test_a_larger_batch_is_measured_against_the_smallest(tmp_path: Path) -> None:
+    gains = batch_gains(report_of(tmp_path, detectors()).cases)
+    assert [(each.case.record.batch, round(each.gain, 6)) for each in gains] == [(1, 1.0), (8, 1.6)]
+
+
+def test_the_choice_is_the_one_with_the_fewest_violations_then_unknowns_then_most_room(tmp_path: Path) -> None:
+    report = report_of(tmp_path, [replace(r, model_file_bytes=5_000_000) for r in detectors()])
+    (choice,) = choices(report.cases, [built_in()["mobile-app"]])
+    assert (choice.case.record.model, choice.case.record.batch) == ("fast", 1)
+    assert (choice.violated, choice.unknown) == (0, 1)  # power
+    (choice,) = choices(report.cases, [built_in()["cloud-batch"]])
+    assert choice.case.record.batch == 8  # 80 a second against 50
+    assert choice.violated == 1
+
+
+def test_of_a_model_the_whole_counts_and_not_a_part(tmp_path: Path) -> None:
+    part = timed(5.0, model="sam", workload="mask_decoder", batch=1, gflops=3.0)
+    whole = timed(500.0, model="sam", workload="end_to_end", batch=1, gflops=900.0)
+    (choice,) = choices(report_of(tmp_path, [part, whole]).cases, [built_in()["realtime-video"]])
+    assert choice.case.record.workload == "end_to_end"
+
+
+def test_the_latest_run_counts_and_machines_are_kept_apart(tmp_path: Path) -> None:
+    small = detectors()[0]
+    gpu = replace(timed(2.0, small), device="cuda:0", device_name="NVIDIA H200")
+    runs = [
+        read_saved(save(tmp_path / "old.json", [small])),
+        read_saved(save(tmp_path / "new.json", [timed(44.0, small)], taken="2026-11-21T00:00:00+00:00")),
+        read_saved(save(tmp_path / "gpu.json", [gpu], machine=H200)),
+    ]
+    report = contents(runs)
+    assert [(case.machine.label, case.record.latency_p50_ms) for case in report.cases] == [
+        ("AMD EPYC", 44.0),
+        ("NVIDIA H200", 2.0),
+    ]
+    assert report.machines[1].hardware == (
+        "NVIDIA H200, 2 cores, 25 GB RAM, 150 GB, driver 580.95, CUDA 13.0, host AMD EPYC"
+    )
+    assert report.machines[0].dates == ("2026-11-20", "2026-11-21")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("../../x", "x"),
+        ("<script>", "script"),
+        ("a b/c", "a-b-c"),
+        ("", "unnamed"),
+        (".hidden", "hidden"),
+        ("✓", "unnamed"),
+    ],
+)
+def test_a_name_from_outside_becomes_a_harmless_file_name(text: str, name: str) -> None:
+    assert slug(text) == name

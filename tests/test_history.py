@@ -1,0 +1,216 @@
+"""The history: what is in it is what was saved, whoever writes, and shifts are found where there are some."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from fixtures.history.__main__ import main
+from fixtures.history.shifts import change_points, shifts_of
+from fixtures.history.store import HistoryError, Mark, Series, opened
+from tests.conftest import ROOT
+from tests.saved import detectors, save, timed
+
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def save_day(folder: Path, day: int, p50_ms: float, **changes: object) -> None:
+    record = timed(p50_ms, replace(detectors()[0], **changes))  # type: ignore[arg-type]
+    taken = (DAY + timedelta(days=day)).isoformat()
+    save(folder / f"{day + 1:04}_run.json", [record], taken=taken, commit=f"{day:08x}" + "0" * 32, rounds=10)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve runs of one case, from the ninth on 20 % slower and with other parameters."""
+    for day in range(12):
+        late = day >= 8
+        save_day(
+            tmp_path, day, (48.0 if late else 40.0) * (1 + 0.002 * (day % 3)), params=2_100_000 if late else 2_000_000
+        )
+    return tmp_path
+
+
+def test_shifts_are_listed_with_the_commits_between_which_they_came(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(folder), "--file", str(folder / "h.duckdb")]) == 0
+    out = capsys.readouterr().out
+    rows = [" ".join(line.split()) for line in out.splitlines()]
+    assert any(
+        row.startswith("2026-01-09 00000007..00000008 forward[small-fp32-b1-640] AMD EPYC latency_p50_ms 40.08 48.1")
+        and row.endswith("8, 4")
+        for row in rows
+    )
+    assert any("params 2,000,000 2,100,000 +5.0 %" in row for row in rows)
+    assert rows[-1].startswith("2 shifts of at least 2 % in 5 series of 12 runs")
+
+
+def test_a_trend_is_shown_and_drawn(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(folder), "--file", str(folder / "h.duckdb"), "--case=small"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert out.count("_run") == 12
+    assert "+20." in out
+    assert main([*arguments, f"--chart={folder / 'trend.svg'}"]) == 0
+    assert (folder / "trend.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--metric=latency"], "--metric: no number of a record is called 'latency'; did you mean latency_"),
+        (["--case=nothing"], "--case: no case of 12 runs contains 'nothing'"),
+        (["--chart=x.svg"], "--chart: say of which case, with --case=TEXT"),
+        (["--case=small", "--chart=x.gif"], "--chart: expected a file that ends in .svg or .png, got 'x.gif'"),
+        (
+            ["--case=small", "--metric=params", "--metric=gflops", "--chart=x.svg"],
+            "--chart: one series is drawn, and 2 match",
+        ),
+    ],
+)
+def test_mistakes_are_said(
+    folder: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(folder), "--file", str(folder / "h.duckdb"), *arguments]) == 2
+    assert f"history: {message}" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_or_cannot_be_written_is_said(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "nothere")]) == 2
+    assert "no folder" in capsys.readouterr().err
+    assert main([str(folder), "--file=/proc/history.duckdb"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def values(folder: Path) -> dict[str, list[float]]:
+    with opened(folder / "h.duckdb", [folder]) as (history, _):
+        return {series.case + series.machine: list(series.values) for series in history.series(["latency_p50_ms"])}
+
+
+def test_it_follows_the_files(folder: Path) -> None:
+    ((case, before),) = values(folder).items()
+    assert len(before) == 12
+    (folder / "0001_run.json").unlink()
+    save_day(folder, 11, 99.0, params=2_100_000)
+    save_day(folder, 12, 77.0, params=2_100_000)
+    assert values(folder) == {case: [*before[1:11], 99.0, 77.0]}
+    with opened(folder / "h.duckdb", [folder]) as (history, _):
+        assert history.run_count() == 12
+
+
+def test_a_series_is_of_one_machine_with_equal_inputs_weights_and_threads(folder: Path) -> None:
+    save_day(folder, 12, 40.0, device_name="Intel Xeon")
+    save_day(folder, 13, 40.0, threads=1)
+    save_day(folder, 14, 40.0, weights="file:best.pt:0123456789ab")
+    with opened(folder / "h.duckdb", [folder]) as (history, _):
+        assert sorted(len(series.values) for series in history.series(["latency_p50_ms"])) == [1, 1, 1, 12]
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all", b"x" * 20_000])
+def test_a_damaged_file_is_made_anew(folder: Path, content: bytes) -> None:
+    (folder / "h.duckdb").write_bytes(content)
+    assert [len(found) for found in values(folder).values()] == [12]
+
+
+def test_a_file_of_another_layout_is_made_anew(folder: Path) -> None:
+    with duckdb.connect(folder / "h.duckdb") as connection:
+        connection.execute("create table layout as select 'older' as layout")
+    assert [len(found) for found in values(folder).values()] == [12]
+
+
+def test_a_truncated_run_is_left_out_until_it_is_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = (folder / "0012_run.json").read_bytes()
+    (folder / "0012_run.json").write_bytes(whole[:200])
+    arguments = [str(folder), "--file", str(folder / "h.duckdb")]
+    assert main(arguments) == 0
+    read = capsys.readouterr()
+    assert "of 11 runs" in read.out
+    assert "history: left out: saved run" in read.err
+    (folder / "0012_run.json").write_bytes(whole)
+    assert main(arguments) == 0
+    assert "of 12 runs" in capsys.readouterr().out
+
+
+def test_two_that_write_at_once_lose_nothing(folder: Path) -> None:
+    command = [sys.executable, "-m", "fixtures.history", str(folder), "--file", str(folder / "h.duckdb")]
+    running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for day in range(12, 16):
+        save_day(folder, day, 48.0, params=2_100_000)
+    assert [process.wait(60) for process in running] == [0, 0]
+    for process in running:
+        process.communicate()
+    assert [len(found) for found in values(folder).values()] == [16]
+
+
+def test_who_has_to_wait_too_long_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fixtures.history.store._PATIENCE_S", 0.05)
+    with (
+        opened(folder / "h.duckdb", [folder]),
+        pytest.raises(HistoryError, match=r"in use by another process"),
+        opened(folder / "h.duckdb", [folder]),
+    ):
+        pass
+
+
+def series(found: list[float] | np.ndarray, metric: str = "latency_p50_ms") -> Series:
+    marks = tuple(Mark(DAY + timedelta(days=day), f"run{day}", f"{day:08x}") for day in range(len(found)))
+    return Series("case", "machine", metric, marks, tuple(map(float, found)))
+
+
+Noise = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def calm(rng: np.random.Generator, count: int) -> np.ndarray:
+    return 10 * np.exp(rng.normal(0, 0.02, count))
+
+
+def wild(rng: np.random.Generator, count: int) -> np.ndarray:
+    """As processes here: one in ten 3 to 25 % slow."""
+    off = rng.normal(0, 0.015, count)
+    slow = rng.random(count) < 0.1
+    off[slow] += rng.uniform(0.03, 0.25, slow.sum())
+    return 10 * np.exp(off)
+
+
+@pytest.mark.parametrize(
+    ("noise", "count", "most"),
+    [(calm, 20, 0.01), (calm, 200, 0.01), (wild, 10, 0.03), (wild, 20, 0.04), (wild, 200, 0.16)],
+)
+def test_runs_of_equal_code_hardly_ever_shift(noise: Noise, count: int, most: float) -> None:
+    rng = np.random.default_rng(5)
+    assert np.mean([bool(shifts_of(series(noise(rng, count)))) for _ in range(200)]) <= most
+
+
+@pytest.mark.parametrize(("change", "least"), [(0.05, 0.85), (0.1, 0.95), (-0.1, 0.95)])
+def test_a_shift_is_found_where_it_is(change: float, least: float) -> None:
+    rng = np.random.default_rng(6)
+    found = 0
+    for _ in range(100):
+        values = wild(rng, 60)
+        values[40:] *= 1 + change
+        found += any(abs(place - 40) <= 2 for place in change_points(list(values)))
+    assert found / 100 >= least
+
+
+def test_counts_shift_without_any_noise() -> None:
+    (shift,) = shifts_of(series([100.0] * 5 + [103.0] * 2, "params"))
+    assert (shift.last.commit, shift.first.commit, shift.runs) == ("00000004", "00000005", (5, 2))
+    assert shift.change == pytest.approx(0.03)
+    assert shifts_of(series([100.0] * 5 + [101.0] * 2, "params")) == []
+    assert shifts_of(series([100.0] * 5 + [101.0] * 2, "params"), least=0.005) != []
+
+
+def test_too_few_runs_and_one_run_that_is_off_are_no_shift() -> None:
+    assert change_points([1.0, 9.0, 9.0]) == []
+    assert shifts_of(series([10.0, 10.1, 9.9, 10.0, 15.0, 10.1, 9.9, 10.0])) == []

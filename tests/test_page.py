@@ -1,0 +1,262 @@
+"""The page in a real browser: it loads without a complaint, sorts, filters, changes axes, compares two runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from fixtures.report.__main__ import main
+from tests.browser import chromium, complaints, open_page
+from tests.conftest import ROOT
+from tests.saved import H200, detectors, save, timed
+
+ODD = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"
+# Two tests at a time open a browser each at most once.
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of detectors and one of a GPU, reported on; one model's name is markup."""
+    folder = tmp_path_factory.mktemp("runs")
+    odd = timed(30.0, model=ODD, batch=1, notes=(ODD,), flags=("drift",))
+    save(folder / "0001_before.json", [*detectors(), odd])
+    slower = [timed(r.latency_p50_ms * 2, r) for r in detectors()]
+    save(folder / "0002_after.json", slower, taken="2026-11-21T00:00:00+00:00", commit="b" * 40)
+    gpu = replace(timed(2.0, detectors()[0]), device="cuda:0", device_name="NVIDIA H200", peak_device_allocated_bytes=1)
+    save(folder / "0003_gpu.json", [gpu], machine=H200, taken="2026-11-22T00:00:00+00:00")
+    assert main([str(folder), "--out", str(folder / "report")]) == 0
+    return folder
+
+
+@pytest.fixture
+def page(browser: Chrome, folder: Path) -> Chrome:
+    open_page(browser, folder / "report" / "report.html")
+    return browser
+
+
+def shown(page: Chrome, table: str = "table") -> list[dict[str, Any]]:
+    """Rows of a table as they stand there, filtered and sorted."""
+    return page.execute_script(f"return window.report.{table}.getData('active')")
+
+
+def heading(page: Chrome, table: str, title: str) -> Any:
+    xpath = f"//*[@id='{table}']//*[contains(@class, 'tabulator-col-title') and text()='{title}']"
+    return page.find_element(By.XPATH, xpath)
+
+
+def filter_below(page: Chrome, table: str, title: str, text: str) -> None:
+    xpath = f"//*[@id='{table}']//*[text()='{title}']/ancestor::*[@role='columnheader']//input"
+    field = page.find_element(By.XPATH, xpath)
+    field.clear()
+    field.send_keys(text)
+    page.execute_async_script("setTimeout(arguments[0], 600)")  # Tabulator waits for the last key
+
+
+def test_it_loads_without_a_complaint_and_nothing_from_elsewhere(page: Chrome, folder: Path) -> None:
+    assert complaints(page) == []
+    fetched = page.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert [name for name in fetched if not name.startswith(("data:", "blob:"))] == []
+    html = (folder / "report" / "report.html").read_text()
+    assert re.findall(r"""(?:src|href)=["'](?:https?:)?//""", html) == []
+    assert "url(http" not in html
+
+
+def test_every_case_is_in_the_table_with_the_records_numbers(page: Chrome) -> None:
+    rows = {(row["model"], row["batch"], row["machine"]): row for row in shown(page)}
+    assert len(rows) == 6
+    row = rows["fast", 8, "AMD EPYC"]
+    assert (row["p50"], row["speed"], row["params"]) == (200.0, 40.0, 3.0)
+    assert row["peak"] == 700.0
+    cells = page.find_elements(By.CSS_SELECTOR, "#cases .tabulator-row")
+    assert any("fast" in cell.text and "200" in cell.text for cell in cells)
+
+
+def test_committed_numbers_are_the_records(browser: Chrome, tmp_path: Path) -> None:
+    assert main([str(ROOT / "results"), "--out", str(tmp_path)]) == 0
+    open_page(browser, tmp_path / "report.html")
+    assert complaints(browser) == []
+    data = browser.execute_script("return window.report.data")
+    raw: dict[tuple[str, str], dict[str, Any]] = {}
+    rounds: dict[tuple[str, str], list[float]] = {}
+    files = [json.loads(path.read_text()) for path in (ROOT / "results").glob("*.json")]
+    for file in sorted((f for f in files if "benchmarks" in f), key=lambda f: f["datetime"]):
+        for benchmark in file["benchmarks"]:
+            key = benchmark["fullname"], benchmark["extra_info"]["device_name"]
+            raw[key], rounds[key] = benchmark["extra_info"], benchmark["stats"]["data"]
+    assert len(data["ids"]) == len(raw)
+    for index, nodeid in enumerate(data["ids"]):
+        key = nodeid, data["texts"]["device_name"][index]
+        for name, values in data["numbers"].items():
+            if name in raw[key]:  # older files lack newer fields
+                assert values[index] == raw[key][name], (nodeid, name)
+        assert data["rounds_ms"][index] == pytest.approx([1e3 * value for value in rounds[key]], rel=1e-6)
+
+
+def test_it_sorts(page: Chrome) -> None:
+    heading(page, "cases", "p50 ms").click()
+    ascending = [row["p50"] for row in shown(page)]
+    assert ascending == sorted(ascending)
+    heading(page, "cases", "p50 ms").click()
+    assert [row["p50"] for row in shown(page)] == ascending[::-1]
+    first = page.find_element(By.CSS_SELECTOR, "#cases .tabulator-row")
+    assert "200" in first.text
+
+
+def test_it_filters_by_text_and_by_number_and_the_chart_follows(page: Chrome) -> None:
+    filter_below(page, "cases", "p50 ms", ">=80")
+    assert {row["p50"] for row in shown(page)} == {80.0, 120.0, 200.0}
+    filter_below(page, "cases", "model", "fast")
+    assert [row["p50"] for row in shown(page)] == [200.0]
+    assert page.find_element(By.ID, "count").text == "1 of 6 cases, 1 with both values"
+    filter_below(page, "cases", "p50 ms", "")
+    filter_below(page, "cases", "model", "")
+    page.find_element(By.ID, "search").send_keys("fast b8")
+    assert [(row["model"], row["batch"]) for row in shown(page)] == [("fast", 8)]
+
+
+def test_axes_are_chosen_and_may_be_linear(page: Chrome) -> None:
+    Select(page.find_element(By.ID, "x")).select_by_value("batch")
+    Select(page.find_element(By.ID, "y")).select_by_value("throughput_p50_per_s")
+    page.find_element(By.ID, "x-log").click()
+    scales = page.execute_script(
+        "const o = window.report.scatter.options.scales; return [o.x.title.text, o.x.type, o.y.type]"
+    )
+    assert scales == ["batch", "linear", "logarithmic"]
+    drawn = page.execute_script(
+        "return window.report.scatter.data.datasets.flatMap((d) => d.data.map((p) => [p.x, p.y]))"
+    )
+    assert sorted(drawn) == sorted([row["batch"], row["speed"]] for row in shown(page))
+    Select(page.find_element(By.ID, "colour")).select_by_value("machine")
+    labels = page.execute_script("return window.report.scatter.data.datasets.map((d) => d.label)")
+    assert sorted(labels) == ["AMD EPYC", "NVIDIA H200"]
+
+
+def test_hovering_shows_the_case_and_its_interval(page: Chrome) -> None:
+    where = page.execute_script(
+        "const c = window.report.scatter;"
+        "const all = c.data.datasets.flatMap((d, i) => d.data.map((p, j) => [i, j, p]));"
+        "const [i, j] = all.find(([, , p]) => p.y === 2);"
+        "const point = c.getDatasetMeta(i).data[j]; return [point.x, point.y, c.width / 2, c.height / 2]"
+    )
+    canvas = page.find_element(By.ID, "scatter")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    offset = round(where[0] - where[2]), round(where[1] - where[3])
+    ActionChains(page).move_to_element_with_offset(canvas, *offset).perform()
+    lines = page.execute_script("return window.report.scatter.tooltip.body.flatMap((part) => part.lines)")
+    assert lines[0] == "forward small fp32 b1 640, NVIDIA H200"
+    assert re.fullmatch(r"p50 2 ms, 95 % CI of the median 1\.9\d+ … 2\.0\d+ ms \(100 rounds\)", lines[2])
+
+
+def test_two_runs_are_compared_with_verdicts(page: Chrome) -> None:
+    Select(page.find_element(By.ID, "head")).select_by_index(0)
+    heads = [option.text for option in Select(page.find_element(By.ID, "head")).options]
+    after = next(index for index, text in enumerate(heads) if text.startswith("0002_after"))
+    Select(page.find_element(By.ID, "head")).select_by_index(after)
+    rows = shown(page, "verdicts")
+    assert {(row["case"], row["status"], row["base"], row["head"]) for row in rows} == {
+        ("forward[small-fp32-b1-640]", "regression", 40.0, 80.0),
+        ("forward[fast-fp32-b1-640]", "regression", 20.0, 40.0),
+        ("forward[worse-fp32-b1-640]", "regression", 60.0, 120.0),
+        ("forward[fast-fp32-b8-640]", "regression", 100.0, 200.0),
+    }
+    assert page.find_element(By.ID, "verdicts-summary").text == "latency_p50_ms: 4 regression"
+    first = page.find_element(By.CSS_SELECTOR, "#verdicts .tabulator-row").text
+    assert "regression" in first
+    assert "+100.0 %" in first
+
+
+def test_across_machines_there_is_no_verdict(page: Chrome) -> None:
+    Select(page.find_element(By.ID, "head")).select_by_index(0)
+    assert page.find_element(By.ID, "head").text.startswith("0003_gpu")
+    (row,) = shown(page, "verdicts")
+    assert row["status"] == "invalid"
+    assert "device_name AMD EPYC -> NVIDIA H200" in row["why"]
+    Select(page.find_element(By.ID, "relative-to")).select_by_visible_text("AMD EPYC")
+    (row,) = shown(page, "ratios")
+    assert (row["machine"], row["ratio"]) == ("NVIDIA H200", 40.0)
+    Select(page.find_element(By.ID, "relative-to")).select_by_visible_text("small")
+    ratios = {(row["name"], row["machine"]): row["ratio"] for row in shown(page, "ratios")}
+    assert ratios["forward fast fp32 b1 640", "AMD EPYC"] == 2.0
+    assert ratios["forward small fp32 b1 640", "NVIDIA H200"] == 1.0
+
+
+def test_a_case_opens_with_all_its_fields_and_its_raw_rounds(page: Chrome, folder: Path) -> None:
+    filter_below(page, "cases", "model", "worse")
+    row = page.find_element(By.CSS_SELECTOR, "#cases .tabulator-row")
+    ActionChains(page).double_click(row).perform()
+    dialog = page.find_element(By.ID, "case")
+    assert dialog.is_displayed()
+    assert "forward worse fp32 b1 640 on AMD EPYC" in dialog.text
+    assert "latency_p95_ms" in dialog.text
+    links = {link.text: link.get_attribute("href") for link in dialog.find_elements(By.TAG_NAME, "a")}
+    assert links["saved file"] == (folder / "0002_after.json").as_uri()
+    text = page.execute_async_script(
+        "const done = arguments[0]; const x = new XMLHttpRequest();"
+        "x.open('GET', document.querySelector('#case-links a').href);"
+        "x.onload = () => done(x.responseText); x.onerror = () => done('blocked'); x.send()"
+    )
+    # The page may fetch nothing, not even what it made itself; the browser saves the link all the same.
+    assert text == "blocked"
+    rounds = page.execute_script("return Chart.getChart('case-rounds').data.datasets[0].data.length")
+    assert rounds == 100
+    complaints(page)  # the refusal above
+
+
+def test_names_and_notes_are_text(page: Chrome) -> None:
+    assert page.execute_script("return window.stolen") is None
+    filter_below(page, "cases", "model", "script")
+    row = page.find_element(By.CSS_SELECTOR, "#cases .tabulator-row")
+    assert ODD in row.text
+    ActionChains(page).double_click(row).perform()
+    assert ODD in page.find_element(By.ID, "case-name").text
+    assert page.find_element(By.CSS_SELECTOR, "#case-notes li").text == ODD
+    assert page.execute_script("return window.stolen") is None
+    assert page.execute_script("return document.querySelectorAll('img').length") == 0
+
+
+def test_rows_are_shown_as_distributions(page: Chrome) -> None:
+    assert page.execute_script("return window.report.ecdf.data.datasets.length") == 5
+    page.find_element(By.CSS_SELECTOR, "#cases .tabulator-row").click()
+    (drawn,) = page.execute_script("return window.report.ecdf.data.datasets.map((d) => d.data)")
+    assert len(drawn) == 100
+    assert drawn[-1]["y"] == 1
+
+
+def test_light_and_dark(page: Chrome) -> None:
+    def paper() -> str:
+        return str(page.execute_script("return getComputedStyle(document.body).backgroundColor"))
+
+    before = paper()
+    page.find_element(By.ID, "theme").click()
+    after = paper()
+    assert {before, after} == {"rgb(255, 255, 255)", "rgb(21, 24, 28)"}
+    assert complaints(page) == []
+
+
+def test_a_thousand_cases_are_a_small_page_that_is_soon_ready(browser: Chrome, tmp_path: Path) -> None:
+    """The limit of 2 s is checked with much room: a test is no place for a stopwatch."""
+    records = [timed(5.0 + i, model=f"net{i}", batch=1, params=10**6 + i) for i in range(1000)]
+    save(tmp_path / "run.json", records, rounds=300)
+    assert main([str(tmp_path / "run.json"), "--out", str(tmp_path / "out")]) == 0
+    page = tmp_path / "out" / "report.html"
+    assert page.stat().st_size < 5_000_000
+    open_page(browser, page)
+    assert complaints(browser) == []
+    assert len(shown(browser)) == 1000
+    assert browser.execute_script("return window.report.data.rounds_ms.every((rounds) => rounds.length === 300)")
