@@ -28,8 +28,8 @@ def found() -> tuple[str, str] | None:
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[Chrome]:
-    """A browser with a fresh profile; a test is skipped without one, but never in CI."""
+def chromium(profile: Path, downloads: Path) -> Iterator[Chrome]:
+    """A browser with a fresh profile that saves into a folder; a test is skipped without one, but never in CI."""
     there = found()
     if there is None:
         reason = "no chromium and chromedriver; `make browser` installs them on Debian and Ubuntu"
@@ -40,6 +40,7 @@ def chromium(profile: Path) -> Iterator[Chrome]:
     options.binary_location = there[0]
     for flag in (*_FLAGS, f"user-data-dir={profile}"):
         options.add_argument(f"--{flag}")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = Chrome(options=options, service=Service(there[1]))
     try:

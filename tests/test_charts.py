@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -180,3 +181,14 @@ def test_a_name_with_dollars_is_a_name(tmp_path: Path) -> None:
     report = report_of(tmp_path, [timed(5.0, model="a$_x$b", batch=1)])
     names = [name for name, _ in pictures(report)]
     assert {"latency-params.svg", "latency-params.png", "distributions.svg"} <= set(names)
+
+
+def test_a_long_name_leaves_room_for_the_chart(tmp_path: Path) -> None:
+    records = [replace(r, model="a-very-long-name" * 15 + r.model, **PEAKS) for r in detectors()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib's: axes sizes collapsed to zero
+        for draw in (latency_params, throughput, size_memory, distributions, roofline):
+            drawn = draw(report_of(tmp_path, records).cases, report_of(tmp_path, records).machines[0])
+            assert drawn is not None
+            drawn.canvas.draw()
+            assert all(axes.get_window_extent().width > 100 for axes in drawn.axes)

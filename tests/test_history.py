@@ -123,6 +123,19 @@ def test_a_damaged_file_is_made_anew(folder: Path, content: bytes) -> None:
     assert [len(found) for found in values(folder).values()] == [12]
 
 
+def test_a_file_that_another_program_has_open_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "h.duckdb"
+    values(folder)
+    code = f"import duckdb, time; c = duckdb.connect({str(path)!r}); print('open', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        assert main([str(folder), "--file", str(path)]) == 2
+        holder.kill()
+    assert f"history: {str(path)!r} is open in another program; close it there" in capsys.readouterr().err
+    assert main([str(folder), "--file", str(path)]) == 0
+
+
 def test_a_file_of_another_layout_is_made_anew(folder: Path) -> None:
     with duckdb.connect(folder / "h.duckdb") as connection:
         connection.execute("create table layout as select 'older' as layout")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from fixtures.checks import gate_power, speedup
+from fixtures.checks import gate_power, overhead, report, speedup
+from fixtures.checks.finding import findings_markdown
 from fixtures.checks.gate_power_table import markdown as gate_power_markdown
-from fixtures.checks.overhead import saved_markdown
 from fixtures.readout import speedups
 from fixtures.readout.saved import read_saved
 from fixtures.readout.show import main, svg
@@ -29,8 +30,9 @@ def test_the_picture_is_the_committed_baseline() -> None:
     assert BASELINE.with_suffix(".svg").read_text() == svg(list(read_saved(BASELINE).records.values()))
 
 
-def test_the_overhead_table_is_the_saved_one() -> None:
-    assert saved_markdown() in README
+@pytest.mark.parametrize("check", [overhead, report])
+def test_limits_are_those_of_the_saved_check(check: ModuleType) -> None:
+    assert findings_markdown(check.RESULTS) in README
 
 
 def test_the_speedup_table_is_the_saved_one() -> None:
@@ -64,7 +66,8 @@ def test_real_output_is_what_was_printed(name: str) -> None:
 
 def test_every_option_named_exists(pytestconfig: pytest.Config) -> None:
     known = set(re.findall(r"--[a-z-]+", pytestconfig._parser.optparser.format_help()))
-    others = {"--storage", "--markdown", "--svg", "--csv", "--speedup"}
+    others = {"--storage", "--markdown", "--svg", "--csv", "--speedup", "--out", "--relative-to", "--case", "--chart"}
+    others |= {"--config"}  # asv's
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - others
     assert named <= known
 
