@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -35,11 +37,11 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Start], list[list[str]]]:
     commands: list[list[str]] = []
 
     def set_up(start: Start) -> list[list[str]]:
-        def run(command: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        def run(command: Sequence[str]) -> int:
             commands.append(list(command))
-            return subprocess.CompletedProcess(command, start(list(command)))
+            return start(list(command))
 
-        monkeypatch.setattr(all_benchmarks.subprocess, "run", run)
+        monkeypatch.setattr(all_benchmarks, "run_to_its_end", run)
         return commands
 
     return set_up
@@ -140,3 +142,35 @@ def test_a_folder_that_cannot_be_made_is_said(root: Path, capsys: pytest.Capture
     assert main([f"--out={root / 'file' / 'out'}"]) == 2
     assert "cannot be made: Not a directory" in capsys.readouterr().err
     assert json.dumps([each.name for each in requirements(root)])
+
+
+CLEANS_UP = """
+import sys, time
+print("started", flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(1)
+    print("cleaned up")
+    sys.exit(2)
+"""
+
+
+def test_ctrl_c_lets_pytest_clean_up() -> None:
+    waiting = "import sys; from fixtures.all_benchmarks import run_to_its_end as run; sys.exit(run(sys.argv[1:]))"
+    command = [sys.executable, "-c", waiting, sys.executable, "-c", CLEANS_UP]
+    options = {"cwd": all_benchmarks.ROOT, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == "started\n"
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (out, err, process.returncode) == ("cleaned up\n", "", 2)
+
+
+def test_an_option_that_would_hide_the_run_is_refused(
+    root: Path, play: Callable[[Start], list[list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = play(lambda _: 0)
+    assert main([f"--out={root / 'out'}", "--benchmark-json=mine.json"]) == 2
+    assert "leave --benchmark-json out" in capsys.readouterr().err
+    assert commands == []

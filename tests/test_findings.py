@@ -13,8 +13,9 @@ from fixtures.readout.budgets import built_in
 from fixtures.readout.saved import read_saved
 from fixtures.readout.statistics import median_interval_ms
 from fixtures.record import Record
-from fixtures.report.contents import Report, contents, slug
+from fixtures.report.contents import Report, contents
 from fixtures.report.findings import batch_gains, choices, fronts, process_interval_ms, rankings
+from fixtures.report.machines import slug
 from tests.saved import H200, detectors, save, timed
 
 

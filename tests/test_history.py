@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from fixtures.history.__main__ import main
+from fixtures.history.series import Mark, Series
 from fixtures.history.shifts import change_points, shifts_of
-from fixtures.history.store import HistoryError, Mark, Series, opened
+from fixtures.history.store import HistoryError, opened
 from tests.conftest import ROOT
 from tests.saved import detectors, save, timed
 

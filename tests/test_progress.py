@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 
@@ -32,21 +33,31 @@ def test_it_tells_case_phase_round_and_time_left(clock: Clock) -> None:
 
 
 def test_it_tells_where_the_whole_run_is(clock: Clock) -> None:
-    pace = Pace(clock)
-    pace.pytest_collection_finish(type("Session", (), {"items": [None] * 4}))  # type: ignore[arg-type]
+    pace = Pace()
+    pace.pytest_collection_finish(type("Session", (), {"items": [None] * 5}))  # type: ignore[arg-type]
     stream = io.StringIO()
     progress = Progress(stream, clock=clock, overall=pace.text)
     progress.start("a")
     progress.show("timing")
-    assert " 1/4; a: timing" in stream.getvalue()
-    clock.now_s = 30.0
+    assert " 1/5; a: timing" in stream.getvalue()
+    pace.pytest_runtest_logreport(phase("setup", 0.0))
+    pace.pytest_runtest_logfinish()  # skipped: says nothing of how long a case takes
+    progress.show("timing")
+    assert " 2/5; a: timing" in stream.getvalue()
+    for when, seconds in (("setup", 10.0), ("call", 20.0), ("teardown", 0.0)):
+        pace.pytest_runtest_logreport(phase(when, seconds))
     pace.pytest_runtest_logfinish()
     progress.show("timing")
-    assert " 2/4, about 1 min 30 s left; a: timing" in stream.getvalue()
+    assert " 3/5, about 1 min 30 s left; a: timing" in stream.getvalue()
 
 
-def test_a_single_case_is_the_whole_run(clock: Clock) -> None:
-    pace = Pace(clock)
+def phase(when: str, seconds: float) -> pytest.TestReport:
+    outcome: Any = {"when": when, "duration": seconds, "outcome": "passed", "longrepr": None, "keywords": {}}
+    return pytest.TestReport("a", ("a", 0, "a"), **outcome)
+
+
+def test_a_single_case_is_the_whole_run() -> None:
+    pace = Pace()
     pace.pytest_collection_finish(type("Session", (), {"items": [None]}))  # type: ignore[arg-type]
     assert pace.text() == ""
 

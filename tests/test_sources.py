@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from fixtures.report.__main__ import main
 from fixtures.report.sources import find_runs
 from tests.conftest import RECORD
 from tests.saved import save, timed
+
+MEASURED = {"data": [0.01, 0.02]}
 
 
 def test_files_folders_and_numbers_are_found_the_oldest_first(tmp_path: Path) -> None:
@@ -41,6 +44,12 @@ OLD = {**RECORD.extra_info(), "record_version": 0}
 NEW = {**RECORD.extra_info(), "record_version": 99}
 
 
+def one_case(stats: object = MEASURED, **changes: object) -> str:
+    """A saved file of one case with something wrong in it."""
+    extra_info = RECORD.extra_info() | changes
+    return json.dumps({"benchmarks": [{"fullname": "a", "extra_info": extra_info, "stats": stats}]})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -49,7 +58,22 @@ NEW = {**RECORD.extra_info(), "record_version": 99}
         ('{"benchmarks": []}', "holds no case"),
         (json.dumps({"benchmarks": [{"fullname": "a", "extra_info": OLD, "stats": {}}]}), "version 0 is older than 1"),
         (json.dumps({"benchmarks": [{"fullname": "a", "extra_info": NEW, "stats": {}}]}), "version 99 is newer than 1"),
-        (json.dumps({"benchmarks": [{"fullname": "a", "stats": {}}]}), "is damaged: no 'extra_info'"),
+        (json.dumps({"benchmarks": [{"fullname": "a", "stats": {}}]}), "missing required field `extra_info`"),
+        (one_case(stats=None), "is damaged: Expected `object`, got `null` - at `$.benchmarks[0].stats`"),
+        (one_case(stats={"data": ["a"]}), "is damaged: Expected `float`, got `str` - at `$[0]`"),
+        (one_case(stats={"data": [0.0]}), "is damaged: Expected `float` > 0.0 - at `$[0]`"),
+        (one_case(latency_p50_ms=0), "latency_p50_ms is 0.0, expected a number above zero"),
+        (one_case(latency_p50_ms=math.nan), "damaged record: Expected `float`, got `null` - at `$.latency_p50_ms`"),
+        (one_case(batch=0), "batch is 0, expected a number above zero"),
+        (one_case(params=10**25), "params"),
+        (
+            json.dumps({"benchmarks": [], "machine_info": []}),
+            "Expected `object | null`, got `array` - at `$.machine_info`",
+        ),
+        (
+            json.dumps({"benchmarks": [], "commit_info": "x"}),
+            "Expected `object | null`, got `str` - at `$.commit_info`",
+        ),
     ],
 )
 def test_a_file_that_was_named_has_to_be_a_saved_run(
