@@ -174,3 +174,32 @@ def test_an_option_that_would_hide_the_run_is_refused(
     assert main([f"--out={root / 'out'}", "--benchmark-json=mine.json"]) == 2
     assert "leave --benchmark-json out" in capsys.readouterr().err
     assert commands == []
+
+
+def test_the_numbers_of_the_check_are_those_of_the_machine(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(memory_gb: float, load: float, disk_gb: float) -> tuple[int, dict[str, str]]:
+        monkeypatch.setattr(all_benchmarks, "allowed_memory_bytes", lambda: memory_gb * 1e9)
+        monkeypatch.setattr(all_benchmarks.os, "getloadavg", lambda: (load, load, load))
+        usage = shutil._ntuple_diskusage(10**12, 10**12, int(disk_gb * 1e9))
+        monkeypatch.setattr(all_benchmarks.shutil, "disk_usage", lambda _: usage)
+        code = main(["--check", f"--out={root / 'out'}"])
+        lines = capsys.readouterr().out.splitlines()
+        return code, {line[:25].strip(): line[25:] for line in lines}
+
+    code, rows = check(18, 0.0, 3)
+    assert code == 0
+    names = ("17 GB of memory", "an idle machine", "2 GB of disk")
+    assert [rows[name].split()[0] for name in names] == ["yes"] * 3
+    code, rows = check(16, 8.0, 1)
+    assert code == 2  # the disk is needed, the others are advice
+    assert [rows[name].split()[0].lower() for name in names] == ["no"] * 3
+    code, rows = check(18, 0.0, 3)
+    assert len(rows["17 GB of memory"].split()) == 3  # no remedy where none is needed
+    assert "everything runs on the CPU" in rows["an NVIDIA GPU"]
+
+
+def test_an_empty_run_is_no_success(root: Path, play: Callable[[Start], list[list[str]]]) -> None:
+    play(lambda _: 0)
+    assert main([f"--out={root / 'out'}"]) == 2

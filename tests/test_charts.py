@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import warnings
 from collections.abc import Iterator
@@ -58,6 +59,13 @@ def test_parameters_and_latency_are_the_records(tmp_path: Path) -> None:
     assert points(drawn) == {(2.0, 40.0), (3.0, 20.0), (4.0, 60.0)}
     (front,) = [line for line in drawn.axes[0].lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 1.5]  # type: ignore[arg-type]
     assert list(front.get_xdata()) == [2.0, 3.0]  # type: ignore[arg-type]
+    assert (drawn.axes[0].get_xscale(), drawn.axes[0].get_yscale()) == ("log", "log")
+    half = replace(timed(10.0, detectors()[0]), imgsz=320)
+    report = report_of(tmp_path, [*detectors(), half])
+    drawn = latency_params(report.cases, report.machines[0])
+    assert drawn is not None
+    assert {(2.0, 10.0), (2.0, 40.0)} <= points(drawn)
+    assert {"small 320", "small 640"} <= {text.get_text() for text in texts(drawn)}
 
 
 def test_throughput_and_time_are_the_records(tmp_path: Path) -> None:
@@ -67,10 +75,12 @@ def test_throughput_and_time_are_the_records(tmp_path: Path) -> None:
     assert points(drawn, 0) == {(25.0, 0), (50.0, 1), (80.0, 1), (round(1e3 / 60, 6), 2)}
     assert points(drawn, 1) == {(40.0, 0), (20.0, 1), (12.5, 1), (60.0, 2)}
     assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == [
-        "small 640, images",
-        "fast 640, images",
-        "worse 640, images",
+        "small 640",
+        "fast 640",
+        "worse 640",
     ]
+    assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == ["batch 1", "batch 8"]  # type: ignore[union-attr]
+    assert {axes.get_xscale() for axes in drawn.axes} == {"log"}
 
 
 def test_size_and_memory_are_the_records(tmp_path: Path) -> None:
@@ -79,6 +89,18 @@ def test_size_and_memory_are_the_records(tmp_path: Path) -> None:
     drawn = size_memory(report.cases, report.machines[0])
     assert drawn is not None
     assert points(drawn) == {(3.0, 0.0), (5.0, 0.0)}
+    assert any("the whole process's" in text.get_text().replace("\n", " ") for text in texts(drawn))
+    part = replace(records[0], workload="part", peak_host_bytes=7 * 2**20, runtime_file_bytes=2**21)
+    part = replace(part, model_file_bytes=3 * 2**20)
+    batched = replace(records[0], batch=8, peak_host_bytes=9 * 2**20)
+    report = report_of(tmp_path, [records[0], part, batched])
+    drawn = size_memory(report.cases, report.machines[0])
+    assert drawn is not None
+    assert points(drawn) == {(2.0, 0.0), (7.0, 0.0)}
+    report = report_of(tmp_path, [replace(r, device="cuda:0", peak_device_allocated_bytes=2**20) for r in records])
+    drawn = size_memory(report.cases, report.machines[0])
+    assert drawn is not None
+    assert any("memory: the device's" in text.get_text().replace("\n", " ") for text in texts(drawn))
 
 
 def test_the_roofline_has_what_was_attained_below_the_machines_roof(tmp_path: Path) -> None:
@@ -90,17 +112,18 @@ def test_the_roofline_has_what_was_attained_below_the_machines_roof(tmp_path: Pa
     (roof,) = [line for line in drawn.axes[0].lines if len(line.get_xdata()) == 100]  # type: ignore[arg-type]
     for x, y in zip(roof.get_xdata(), roof.get_ydata(), strict=True):  # type: ignore[arg-type]
         assert math.isclose(y, min(500.0, 40.0 * x))
-    assert roofline(report_of(tmp_path, [replace(record, mfu=None)]).cases, report.machines[0]) is None
+    for without in (replace(record, mfu=None), replace(record, precision="int8")):
+        assert roofline(report_of(tmp_path, [without]).cases, report.machines[0]) is None
 
 
 def test_energy_is_drawn_where_it_was_measured(tmp_path: Path) -> None:
     report = report_of(tmp_path, detectors())
     assert energy(report.cases, report.machines[0]) is None
     record = replace(detectors()[0], energy_per_sample_mj=12.5, energy_source="NVML")
-    report = report_of(tmp_path, [record])
+    report = report_of(tmp_path, [replace(record, model="more", energy_per_sample_mj=30.0), record])
     drawn = energy(report.cases, report.machines[0])
     assert drawn is not None
-    assert points(drawn) == {(12.5, 0.0)}
+    assert points(drawn) == {(12.5, 0.0), (30.0, 1.0)}
     assert any("source: NVML" in text.get_text() for text in texts(drawn))
 
 
@@ -112,6 +135,30 @@ def test_distributions_are_of_the_raw_rounds(tmp_path: Path) -> None:
     rounds = report.cases[0].rounds_ms
     assert sorted(line.get_xdata())[1:] == pytest.approx(sorted(rounds))  # type: ignore[arg-type]
     assert max(line.get_ydata()) == 1.0  # type: ignore[arg-type]
+    assert drawn.axes[0].get_xscale() == "linear"
+
+
+def test_the_longest_tails_are_shown_first_and_on_a_log_axis(tmp_path: Path) -> None:
+    file = save(tmp_path / "run.json", [timed(10.0, model=f"net{index:02}", batch=1) for index in range(13)])
+    content = json.loads(file.read_text())
+    content["benchmarks"][9]["stats"]["data"][-1] = 0.9
+    file.write_text(json.dumps(content))
+    report = contents([read_saved(file)])
+    drawn = distributions(report.cases, report.machines[0])
+    assert drawn is not None
+    assert len(drawn.axes) == 12
+    assert drawn.axes[0].get_title() == "net09"
+    assert [axes.get_xscale() for axes in drawn.axes[:2]] == ["log", "linear"]
+    assert any("12 of 13 shown" in text.get_text().replace("\n", " ") for text in texts(drawn))
+
+
+def test_sizes_and_many_batches_are_told_apart(tmp_path: Path) -> None:
+    records = [timed(5.0 * batch, batch=batch, imgsz=size) for batch in (1, 2, 4, 8, 16) for size in (224, 320)]
+    report = report_of(tmp_path, records)
+    drawn = distributions(report.cases, report.machines[0])
+    assert drawn is not None
+    assert [(axes.get_title()[-3:], len(axes.lines)) for axes in drawn.axes] == [("224", 4), ("320", 4)]
+    assert any("4 of 5 shown, the smallest batches" in text.get_text().replace("\n", " ") for text in texts(drawn))
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from fixtures.readout.saved import read_saved
 from fixtures.record import Record
 from fixtures.report.__main__ import main
+from fixtures.report.contents import contents
 from tests.conftest import RECORD
-from tests.saved import COMMIT, detectors, save, timed
+from tests.saved import COMMIT, H200, detectors, save, timed
 
 
 def exported(tmp_path: Path, form: str, records: list[Record]) -> Path:
@@ -77,7 +79,9 @@ def test_github_action_benchmark_gets_smaller_is_better(tmp_path: Path) -> None:
     rows = json.loads(exported(tmp_path, "github-action-benchmark", detectors()).read_text())
     assert [set(row) for row in rows] == [{"name", "unit", "value", "range", "extra"}] * 4
     assert (rows[0]["name"], rows[0]["unit"], rows[0]["value"]) == ("forward small fp32 b1 640", "ms", 40.0)
-    assert rows[0]["range"].startswith("± ")
+    low, high = contents([read_saved(tmp_path / "run.json")]).cases[0].interval_ms or (0, 0)
+    assert float(rows[0]["range"].removeprefix("± ")) == pytest.approx((high - low) / 2, rel=1e-3)
+    assert rows[0]["extra"] == "p50 of 100 rounds, 25 images/s"
     assert len({row["name"] for row in rows}) == 4
 
 
@@ -85,9 +89,41 @@ def test_bencher_gets_nanoseconds_with_bounds(tmp_path: Path) -> None:
     found = json.loads(exported(tmp_path, "bencher", detectors()).read_text())
     latency = found["forward small fp32 b1 640"]["latency"]
     assert latency["value"] == 40e6
-    assert latency["lower_value"] < 40e6 < latency["upper_value"]
+    assert 0.9 * 40e6 < latency["lower_value"] < 40e6 < latency["upper_value"] < 1.1 * 40e6
     assert found["forward small fp32 b1 640"]["throughput"] == {"value": 25.0}
     assert found["forward small fp32 b1 640"]["peak-memory"] == {"value": float(RECORD.peak_host_bytes)}
+
+
+def test_cases_of_several_machines_are_kept_apart(tmp_path: Path) -> None:
+    # Two cases of one name: their ids differ in something that the name does not say.
+    pair = [replace(detectors()[0], family=family) for family in ("yolo", "custom")]
+    save(tmp_path / "cpu.json", pair)
+    on_gpu = [replace(r, device="cuda:0", device_name="NVIDIA H200", peak_device_allocated_bytes=2**20) for r in pair]
+    save(tmp_path / "gpu.json", on_gpu, machine=H200)
+    runs = [str(tmp_path / "cpu.json"), str(tmp_path / "gpu.json")]
+    for form in ("bencher", "github-action-benchmark", "bench"):
+        assert main([*runs, f"--export={form}={tmp_path / form}"]) == 0
+    names = [row["name"] for row in json.loads((tmp_path / "github-action-benchmark").read_text())]
+    assert len(set(names)) == 4
+    assert sum(name.endswith("(AMD EPYC)") for name in names) == 2
+    assert set(json.loads((tmp_path / "bencher").read_text())) == set(names)
+    memory = {
+        path.name: json.loads(path.read_text())["memory"]["peak_gpu_mem_MB"]
+        for path in (tmp_path / "bench" / "small").iterdir()
+    }
+    assert memory == {
+        "forward-fp32-b1-640-AMD-EPYC.json": None,
+        "forward-fp32-b1-640-AMD-EPYC~2.json": None,
+        "forward-fp32-b1-640-NVIDIA-H200.json": 1.0,
+        "forward-fp32-b1-640-NVIDIA-H200~2.json": 1.0,
+    }
+
+
+def test_a_model_has_a_file_or_a_folder_and_never_both(tmp_path: Path) -> None:
+    for records in (detectors()[1:2], detectors()[1:], detectors()[1:2]):
+        out = exported(tmp_path, "bench", records)
+        assert not ((out / "fast").exists() and (out / "fast.json").exists())
+    assert len(list((out / "fast").iterdir())) == 2
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -119,7 +155,7 @@ def test_asv_itself_publishes_what_was_exported(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(repository)
     assert main(["results", "--export=asv"]) == 0
     folder = repository / "results" / "asv"
-    loaded = Results.load(str(folder / "results" / "AMD-EPYC" / f"{commits[1][:8]}-python3.11.7.json"))
+    loaded = Results.load(str(folder / "results" / "AMD-EPYC" / f"{commits[1][:8]}-python3.11.7-torch2.14.1.json"))
     name = "benchmarks.test_yolo.test_forward"
     assert loaded.get_result_value(name, [["'fast-fp32-b1-640'"]]) == [0.04]
     monkeypatch.chdir(folder)
@@ -132,11 +168,38 @@ def test_asv_itself_publishes_what_was_exported(tmp_path: Path, monkeypatch: pyt
 
 
 def test_without_a_commit_asv_has_no_place_for_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "changed.json", detectors())
+    content = json.loads((tmp_path / "changed.json").read_text())
+    (tmp_path / "changed.json").write_text(json.dumps(content | {"commit_info": {"id": COMMIT, "dirty": True}}))
+    assert main([str(tmp_path / "changed.json"), f"--export=asv={tmp_path / 'asv'}"]) == 2
     save(tmp_path / "run.json", detectors(), commit=None)
     assert main([str(tmp_path / "run.json"), f"--export=asv={tmp_path / 'asv'}"]) == 2
     assert "none of these runs has a commit" in capsys.readouterr().err
     assert not (tmp_path / "asv").exists()
-    assert COMMIT
+
+
+def test_what_asv_has_already_stays(tmp_path: Path) -> None:
+    def results(records: list[Record]) -> tuple[dict[str, Any], dict[str, Any]]:
+        save(tmp_path / "run.json", records)
+        assert main([str(tmp_path / "run.json"), f"--export=asv={tmp_path / 'asv'}"]) == 0
+        (file,) = (tmp_path / "asv" / "results" / "AMD-EPYC").glob(f"{COMMIT[:8]}-*.json")
+        return json.loads(file.read_text()), json.loads((tmp_path / "asv" / "results" / "benchmarks.json").read_text())
+
+    small, fast, _, batched = detectors()
+    results([small, fast])
+    results([replace(small, family="clip")])
+    found, known = results([timed(21.0, fast), batched])
+    forward = "benchmarks.test_yolo.test_forward"
+    assert set(found["results"]) == {forward, "benchmarks.test_clip.test_forward"} == set(known) - {"version"}
+    row = dict(zip(found["result_columns"], found["results"][forward], strict=True))
+    assert dict(zip(row["params"][0], row["result"], strict=True)) == {
+        "'small-fp32-b1-640'": 0.04,
+        "'fast-fp32-b1-640'": 0.021,
+        "'fast-fp32-b8-640'": 0.1,
+    }
+    assert len(row["stats_ci_99_a"]) == len(row["stats_q_75"]) == len(row["stats_repeat"]) == 3
+    assert known[forward]["params"] == [sorted(row["params"][0])]
+    assert found["params"]["torch"] == "2.14.1"
 
 
 def test_an_unknown_format_says_which_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,13 +14,26 @@ from fixtures.readout.saved import read_saved
 from fixtures.readout.statistics import median_interval_ms
 from fixtures.record import Record
 from fixtures.report.contents import Report, contents
-from fixtures.report.findings import batch_gains, choices, fronts, process_interval_ms, rankings
+from fixtures.report.findings import (
+    batch_gains,
+    choices,
+    fronts,
+    process_interval_ms,
+    rankings,
+    smallest_batches,
+    without_smallest_batch,
+)
 from fixtures.report.machines import slug
-from tests.saved import H200, detectors, save, timed
+from fixtures.report.sides import compared
+from tests.saved import H200, MACHINE, detectors, save, timed
 
 
 def report_of(tmp_path: Path, records: list[Record], **more: Any) -> Report:
     return contents([read_saved(save(tmp_path / "run.json", records, **more))])
+
+
+def on_gpu(record: Record) -> Record:
+    return replace(record, device="cuda:0", device_name="NVIDIA H200")
 
 
 def test_the_medians_interval_holds_the_median_as_often_as_it_says() -> None:
@@ -41,6 +54,8 @@ def test_cases_come_sorted_by_parameters(tmp_path: Path) -> None:
         ("fast", 8),
         ("worse", 1),
     ]
+    unknown = replace(detectors()[0], params=None, model="unknown")
+    assert report_of(tmp_path, [unknown, *detectors()]).cases[-1].record.model == "unknown"
 
 
 def test_what_overlaps_shares_a_place(tmp_path: Path) -> None:
@@ -92,6 +107,14 @@ def test_a_variant_whose_outputs_disagree_neither_leads_the_front_nor_is_chosen(
     small, fast, worse, _ = detectors()
     broken = replace(timed(5.0, fast), precision="int8", runtime="openvino", agreement_cosine_min=0.2)
     report = report_of(tmp_path, [small, fast, worse, broken])
+    (ranked,) = rankings(report.cases)
+    assert [(each.case.record.precision, each.speed) for each in ranked] == [
+        ("int8", None),
+        ("fp32", 1),
+        ("fp32", 2),
+        ("fp32", 3),
+    ]
+    assert {each.memory for each in ranked} == {None, 1}
     (front,) = fronts(report.cases)
     assert "int8" not in {case.record.precision for case in front.best}
     assert {choice.case.record.precision for choice in choices(report.cases, [built_in()["realtime-video"]])} == {
@@ -112,6 +135,11 @@ def test_works_are_compared_within_their_task_and_machine_only(tmp_path: Path) -
 def test_a_larger_batch_is_measured_against_the_smallest(tmp_path: Path) -> None:
     gains = batch_gains(report_of(tmp_path, detectors()).cases)
     assert [(each.case.record.batch, round(each.gain, 6)) for each in gains] == [(1, 1.0), (8, 1.6)]
+    _, fast, _, batched = detectors()
+    other_size = replace(batched, imgsz=320)
+    assert batch_gains(report_of(tmp_path, [fast, other_size]).cases) == []
+    there = read_saved(save(tmp_path / "gpu.json", [on_gpu(batched)], machine=H200))
+    assert batch_gains(contents([read_saved(save(tmp_path / "cpu.json", [fast])), there]).cases) == []
 
 
 def test_the_choice_is_the_one_with_the_fewest_violations_then_unknowns_then_most_room(tmp_path: Path) -> None:
@@ -119,25 +147,29 @@ def test_the_choice_is_the_one_with_the_fewest_violations_then_unknowns_then_mos
     (choice,) = choices(report.cases, [built_in()["mobile-app"]])
     assert (choice.case.record.model, choice.case.record.batch) == ("fast", 1)
     assert (choice.violated, choice.unknown) == (0, 1)  # power
+    there = read_saved(save(tmp_path / "gpu.json", [on_gpu(r) for r in detectors()], machine=H200))
+    both = choices(contents([*report.runs, there]).cases, [built_in()["mobile-app"]])
+    assert [choice.machine.label for choice in both] == ["AMD EPYC", "NVIDIA H200"]
     (choice,) = choices(report.cases, [built_in()["cloud-batch"]])
     assert choice.case.record.batch == 8  # 80 a second against 50
     assert choice.violated == 1
 
 
 def test_of_a_model_the_whole_counts_and_not_a_part(tmp_path: Path) -> None:
-    part = timed(5.0, model="sam", workload="mask_decoder", batch=1, gflops=3.0)
+    part = timed(5.0, model="sam", workload="mask_decoder", batch=64, gflops=64 * 30.0)
     whole = timed(500.0, model="sam", workload="end_to_end", batch=1, gflops=900.0)
-    (choice,) = choices(report_of(tmp_path, [part, whole]).cases, [built_in()["realtime-video"]])
+    window = replace(timed(800.0, whole), workload="window", gflops=901.0)
+    (choice,) = choices(report_of(tmp_path, [part, whole, window]).cases, [built_in()["realtime-video"]])
     assert choice.case.record.workload == "end_to_end"
 
 
 def test_the_latest_run_counts_and_machines_are_kept_apart(tmp_path: Path) -> None:
     small = detectors()[0]
-    gpu = replace(timed(2.0, small), device="cuda:0", device_name="NVIDIA H200")
+    gpu = on_gpu(timed(2.0, small))
     runs = [
         read_saved(save(tmp_path / "old.json", [small])),
         read_saved(save(tmp_path / "new.json", [timed(44.0, small)], taken="2026-11-21T00:00:00+00:00")),
-        read_saved(save(tmp_path / "gpu.json", [gpu], machine=H200)),
+        read_saved(save(tmp_path / "zgpu.json", [gpu], machine=H200)),
     ]
     report = contents(runs)
     assert [(case.machine.label, case.record.latency_p50_ms) for case in report.cases] == [
@@ -145,9 +177,9 @@ def test_the_latest_run_counts_and_machines_are_kept_apart(tmp_path: Path) -> No
         ("NVIDIA H200", 2.0),
     ]
     assert report.machines[1].hardware == (
-        "NVIDIA H200, 2 cores, 25 GB RAM, 150 GB, driver 580.95, CUDA 13.0, host AMD EPYC"
+        "NVIDIA H200, 2 cores, 25 GB RAM, 150 GB memory, driver 580.95, CUDA 13.0, host AMD EPYC"
     )
-    assert report.machines[0].dates == ("2026-11-20", "2026-11-21")
+    assert report.machines[0].dates == ("2026-11-21", "2026-11-21")  # of what is shown
 
 
 @pytest.mark.parametrize(
@@ -163,3 +195,50 @@ def test_the_latest_run_counts_and_machines_are_kept_apart(tmp_path: Path) -> No
 )
 def test_a_name_from_outside_becomes_a_harmless_file_name(text: str, name: str) -> None:
     assert slug(text) == name
+
+
+def test_a_variant_measured_at_larger_batches_only_is_named_and_not_ranked(tmp_path: Path) -> None:
+    small, fast, _, batched = detectors()
+    late = replace(batched, model="late")
+    cases = report_of(tmp_path, [small, fast, batched, late]).cases
+    assert {each.case.record.model for each in rankings(cases)[0]} == {"small", "fast"}
+    assert [case.record.model for case in without_smallest_batch(cases)] == ["late"]
+
+
+def test_without_quality_only_equal_sizes_are_the_same_work(tmp_path: Path) -> None:
+    small, fast, _, _ = detectors()
+    half = replace(timed(5.0, small), imgsz=320)
+    assert [len(smallest_batches(report_of(tmp_path, some).cases)) for some in ([small, half], [small])] == [2, 1]
+    (front,) = fronts(report_of(tmp_path, [small, fast, half]).cases)
+    assert [case.record.imgsz for case in front.best] == [640, 640]
+    assert front.work == "object detection, forward at batch 1 and 640 px"
+    known = [replace(r, quality_data="coco", map50_95=0.3) for r in (small, fast, half)]
+    (front,) = fronts(report_of(tmp_path, known).cases)
+    assert [case.record.imgsz for case in front.best] == [320]
+
+
+def test_machines_differ_by_gpu_and_by_cores(tmp_path: Path) -> None:
+    record = on_gpu(detectors()[0])
+    others = [{**H200, "gpu_uuid": f"GPU-{letter * 12}"} for letter in "ab"]
+    runs = [read_saved(save(tmp_path / f"{i}.json", [record], machine=m)) for i, m in enumerate(others)]
+    assert [machine.label for machine in contents(runs).machines] == [
+        "NVIDIA H200 (aaaaaaaa)",
+        "NVIDIA H200 (bbbbbbbb)",
+    ]
+    cores = [{**MACHINE, "cores_allowed": count} for count in (2, 64)]
+    runs = [read_saved(save(tmp_path / f"{i}.json", detectors()[:1], machine=m)) for i, m in enumerate(cores)]
+    report = contents(runs)
+    assert [machine.label for machine in report.machines] == ["AMD EPYC (2 cores)", "AMD EPYC (64 cores)"]
+    assert [verdict.status for verdict in compared(*runs).verdicts] == ["invalid"]
+
+
+def test_of_versions_that_differ_between_what_is_shown_each_is_told(tmp_path: Path) -> None:
+    newer = {**MACHINE, "versions": {"torch": "9.9.9", "numpy": "2.4.6"}}
+    small, fast, _, _ = detectors()
+    runs = [
+        read_saved(save(tmp_path / "old.json", [small, fast])),
+        read_saved(save(tmp_path / "new.json", [small], machine=newer, taken="2026-11-21T00:00:00+00:00")),
+    ]
+    assert "torch 9.9.9 / 2.14.1, numpy 2.4.6" in contents(runs).machines[0].software
+    runs[1] = read_saved(save(tmp_path / "all.json", [small, fast], machine=newer, taken="2026-11-21T00:00:00+00:00"))
+    assert "torch 9.9.9, numpy" in contents(runs).machines[0].software

@@ -17,8 +17,9 @@ from fixtures.history.__main__ import main
 from fixtures.history.series import Mark, Series
 from fixtures.history.shifts import change_points, shifts_of
 from fixtures.history.store import HistoryError, opened
+from fixtures.history.trend import trend_figure
 from tests.conftest import ROOT
-from tests.saved import detectors, save, timed
+from tests.saved import H200, detectors, save, timed
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -63,12 +64,24 @@ def test_a_trend_is_shown_and_drawn(folder: Path, capsys: pytest.CaptureFixture[
     assert "+20." in out
     assert main([*arguments, f"--chart={folder / 'trend.svg'}"]) == 0
     assert (folder / "trend.svg").read_text().startswith("<?xml")
+    with opened(folder / "h.duckdb", [folder]) as (history, _):
+        (found,) = history.series(["latency_p50_ms"])
+    (axes,) = trend_figure(found).axes
+    levels = [list(line.get_ydata()) for line in axes.lines if line.get_linewidth() == 2 and line.get_marker() != "o"]  # type: ignore[arg-type]
+    assert levels == [pytest.approx([40.08] * 2), pytest.approx([48.096] * 2, rel=1e-3)]
+    assert [text.get_text() for text in axes.texts] == ["+20.1 %"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--metric=latency"], "--metric: no number of a record is called 'latency'; did you mean latency_"),
+        (["--last=-3"], "--last: expected 1 or more, --least: 0 or more, got -3 and 2"),
+        (["--least=nan"], "--last: expected 1 or more, --least: 0 or more, got 20 and nan"),
+        (
+            ["--case=small", "--metric=latency_p99_ms"],
+            "--case: no case of 12 runs contains 'small', or none of them has latency_p99_ms",
+        ),
         (["--case=nothing"], "--case: no case of 12 runs contains 'nothing'"),
         (["--chart=x.svg"], "--chart: say of which case, with --case=TEXT"),
         (["--case=small", "--chart=x.gif"], "--chart: expected a file that ends in .svg or .png, got 'x.gif'"),
@@ -90,6 +103,9 @@ def test_a_folder_that_is_not_there_or_cannot_be_written_is_said(
 ) -> None:
     assert main([str(tmp_path / "nothere")]) == 2
     assert "no folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main([str(tmp_path / "empty"), "--file", str(tmp_path / "h.duckdb")]) == 2
+    assert "no saved run in" in capsys.readouterr().err
     assert main([str(folder), "--file=/proc/history.duckdb"]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
@@ -103,9 +119,20 @@ def test_it_follows_the_files(folder: Path) -> None:
     ((case, before),) = values(folder).items()
     assert len(before) == 12
     (folder / "0001_run.json").unlink()
+    assert values(folder) == {case: before[1:]}  # nothing new, one gone
     save_day(folder, 11, 99.0, params=2_100_000)
     save_day(folder, 12, 77.0, params=2_100_000)
     assert values(folder) == {case: [*before[1:11], 99.0, 77.0]}
+    size = (folder / "0013_run.json").stat().st_size
+    save_day(folder, 12, 78.0, params=2_100_000)
+    while (folder / "0013_run.json").stat().st_size < size:  # another value, the same number of bytes
+        with (folder / "0013_run.json").open("a") as stream:
+            stream.write(" ")
+    assert values(folder) == {case: [*before[1:11], 99.0, 78.0]}
+    (folder / "0002_run.json").rename(folder / "zzz.json")  # the order is that of time
+    assert values(folder) == {case: [*before[1:11], 99.0, 78.0]}
+    with duckdb.connect(folder / "h.duckdb") as connection:
+        assert connection.execute("select count(*) from runs").fetchall() == [(12,)]
     with opened(folder / "h.duckdb", [folder]) as (history, _):
         assert history.run_count() == 12
 
@@ -116,12 +143,51 @@ def test_a_series_is_of_one_machine_with_equal_inputs_weights_and_threads(folder
     save_day(folder, 14, 40.0, weights="file:best.pt:0123456789ab")
     with opened(folder / "h.duckdb", [folder]) as (history, _):
         assert sorted(len(series.values) for series in history.series(["latency_p50_ms"])) == [1, 1, 1, 12]
+    gpu = replace(detectors()[0], device="cuda:0", device_name="NVIDIA H200")
+    for letter in "ab":
+        save(folder / f"{letter}.json", [gpu], machine={**H200, "gpu_uuid": f"GPU-{letter}"})
+    with opened(folder / "h.duckdb", [folder]) as (history, _):
+        assert sorted(len(series.values) for series in history.series(["latency_p50_ms"])) == [1, 1, 1, 1, 1, 12]
+
+
+def test_a_run_that_was_saved_twice_counts_once(folder: Path) -> None:
+    before = values(folder)
+    (folder / "copy.json").write_bytes((folder / "0003_run.json").read_bytes())
+    assert values(folder) == before
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all", b"x" * 20_000])
 def test_a_damaged_file_is_made_anew(folder: Path, content: bytes) -> None:
-    (folder / "h.duckdb").write_bytes(content)
+    (folder / "locks").mkdir()
+    (folder / "locks" / "h.duckdb").write_bytes(content)
+    with opened(folder / "locks" / "h.duckdb", [folder]) as (history, _):
+        assert history.run_count() == 12
+
+
+def test_of_a_file_that_is_damaged_within_it_is_said_what_to_do(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "h.duckdb"
+    values(folder)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    path.write_bytes(content)
+    (folder / "0012_run.json").touch()
+    if main([str(folder), "--file", str(path)]):
+        assert "can be deleted: it is made anew" in capsys.readouterr().err
+        path.unlink()
     assert [len(found) for found in values(folder).values()] == [12]
+
+
+def test_a_file_that_is_no_history_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "notes.md").write_text("mine")
+    with duckdb.connect(folder / "mine.duckdb") as connection:
+        connection.execute("create table mine as select 1 as one")
+    kept = {name: (folder / name).read_bytes() for name in ("notes.md", "mine.duckdb", "0001_run.json")}
+    for name, message in zip(kept, ("is no history", "is another database", "is no history"), strict=True):
+        assert main([str(folder), "--file", str(folder / name)]) == 2
+        assert message in capsys.readouterr().err
+    assert {name: (folder / name).read_bytes() for name in kept} == kept
 
 
 def test_a_file_that_another_program_has_open_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,11 +212,15 @@ def test_a_file_of_another_layout_is_made_anew(folder: Path) -> None:
 def test_a_truncated_run_is_left_out_until_it_is_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = (folder / "0012_run.json").read_bytes()
     (folder / "0012_run.json").write_bytes(whole[:200])
+    (folder / "foreign.json").write_text("{}")
+    (folder / "gone.json").symlink_to(folder / "nowhere.json")
     arguments = [str(folder), "--file", str(folder / "h.duckdb")]
     assert main(arguments) == 0
     read = capsys.readouterr()
     assert "of 11 runs" in read.out
     assert "history: left out: saved run" in read.err
+    assert "foreign" not in read.err
+    assert "gone.json" in read.err
     (folder / "0012_run.json").write_bytes(whole)
     assert main(arguments) == 0
     assert "of 12 runs" in capsys.readouterr().out
@@ -206,15 +276,24 @@ def test_runs_of_equal_code_hardly_ever_shift(noise: Noise, count: int, most: fl
     assert np.mean([bool(shifts_of(series(noise(rng, count)))) for _ in range(200)]) <= most
 
 
-@pytest.mark.parametrize(("change", "least"), [(0.05, 0.85), (0.1, 0.95), (-0.1, 0.95)])
-def test_a_shift_is_found_where_it_is(change: float, least: float) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "change", "least"),
+    [(20, 20, 0.05, 0.85), (20, 20, -0.1, 0.95), (10, 10, 0.1, 0.9), (18, 2, 0.1, 0.65)],
+)
+def test_a_shift_is_found_where_it_is(before: int, after: int, change: float, least: float) -> None:
     rng = np.random.default_rng(6)
     found = 0
     for _ in range(100):
-        values = wild(rng, 60)
-        values[40:] *= 1 + change
-        found += any(abs(place - 40) <= 2 for place in change_points(list(values)))
+        values = wild(rng, before + after)
+        values[before:] *= 1 + change
+        shifts = [shift for shift in shifts_of(series(values)) if (shift.change > 0) == (change > 0)]
+        found += any(abs(int(shift.first.commit, 16) - before) <= 2 for shift in shifts)
     assert found / 100 >= least
+
+
+def test_memory_varies_and_is_tested_too() -> None:
+    rng = np.random.default_rng(5)
+    assert np.mean([bool(shifts_of(series(wild(rng, 10), "peak_host_bytes"))) for _ in range(200)]) <= 0.03
 
 
 def test_counts_shift_without_any_noise() -> None:
@@ -223,6 +302,8 @@ def test_counts_shift_without_any_noise() -> None:
     assert shift.change == pytest.approx(0.03)
     assert shifts_of(series([100.0] * 5 + [101.0] * 2, "params")) == []
     assert shifts_of(series([100.0] * 5 + [101.0] * 2, "params"), least=0.005) != []
+    (shift,) = shifts_of(series([100.0] * 5 + [90.0] * 5, "params"))
+    assert shift.change == pytest.approx(-0.1)
 
 
 def test_too_few_runs_and_one_run_that_is_off_are_no_shift() -> None:

@@ -22,7 +22,16 @@ def test_files_folders_and_numbers_are_found_the_oldest_first(tmp_path: Path) ->
     save(tmp_path / "Linux-CPython-3.11-64bit" / "0001_a.json", [timed(11.0)], taken="2026-11-20T00:00:00+00:00")
     assert [run.name for run in find_runs([str(tmp_path)]).runs] == ["0001_a", "0002_b"]
     assert [run.name for run in find_runs(["0001", "2"], tmp_path).runs] == ["0001_a", "0002_b"]
-    assert [run.name for run in find_runs([str(later), str(tmp_path)]).runs] == ["0001_a", "0002_b"]
+    twice = find_runs([str(later), str(tmp_path)])
+    assert ([run.name for run in twice.runs], twice.remarks) == (["0001_a", "0002_b"], ())
+    save(tmp_path / "0003_c.json", [timed(12.0)], taken="2026-11-19T23:00:00")  # without an offset: UTC
+    save(tmp_path / "0004_d.json", [timed(13.0)], taken="2026-11-19T23:30:00-08:00")
+    found = find_runs([str(tmp_path)]).runs
+    assert [(run.name, run.taken) for run in found][:3] == [
+        ("0003_c", "2026-11-19 23:00"),
+        ("0001_a", "2026-11-20 00:00"),
+        ("0004_d", "2026-11-20 07:30"),
+    ]
 
 
 def test_in_a_folder_other_json_is_left_out_with_a_remark(tmp_path: Path) -> None:
