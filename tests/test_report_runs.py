@@ -16,13 +16,13 @@ def test_a_run_writes_its_report_and_its_exchange_file(run: Run, project: pytest
     result = run(*OWN, "--report=out", "--export=bench", "--export=csv=mine.csv", "--benchmark-json=run.json")
     assert result.ret == 0
     result.stdout.fnmatch_lines(
-        ["*= report =*", "wrote *bench: net.json", "wrote *: mine.csv", "wrote *out: report.md, *"]
+        ["*= report =*", "wrote *out: report.md, *", "wrote *bench: net.json", "wrote *: mine.csv"]
     )
     (saved,) = json.loads((project.path / "run.json").read_text())["benchmarks"]
     exchanged = json.loads((project.path / "results" / "bench" / "net.json").read_text())
     assert exchanged["latency"]["p50_ms"] == saved["extra_info"]["latency_p50_ms"]
     text = (project.path / "out" / "report.md").read_text()
-    assert "1 cases of 1 models" in text
+    assert "1 case of 1 model on" in text
     assert f"{saved['extra_info']['latency_p50_ms']:.4g}"[:4] in text
     assert (project.path / "out" / "report.html").stat().st_size > 100_000
     assert (project.path / "mine.csv").read_text().startswith("case,run,")
@@ -40,6 +40,7 @@ def test_with_a_baseline_the_report_compares(run: Run, project: pytest.Pytester)
     ("arguments", "message"),
     [
         (["--report=tiny.py"], "--report: 'tiny.py' is a file; name a folder, which is made if need be"),
+        (["--report="], "--report: name a folder, which is made if need be"),
         (["--export=xml"], "--export: expected FORMAT or FORMAT=PATH with a format of bench, *got 'xml'*"),
         (["--report=out", "--benchmark-disable"], "--report: nothing is measured under --benchmark-disable*"),
         (["--export=csv", "-n", "2"], "--export: nothing is measured under *xdist*"),
@@ -85,3 +86,23 @@ def test_two_runs_that_save_at_once_lose_nothing(project: pytest.Pytester) -> No
     assert names == ["0001_same.json", "0002_same.json", "0003_same.json"]
     for path in Path(project.path, "results").rglob("*_same.json"):
         assert json.loads(path.read_text())["benchmarks"]
+
+
+def test_an_export_that_fails_keeps_nothing_else_from_being_written(run: Run, project: pytest.Pytester) -> None:
+    result = run(*OWN, "--export=csv=/proc/mine.csv", "--export=bench", "--report=out")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(
+        ["wrote *out: report.md, *", "--report, --export: '/proc/mine.csv' cannot be written: *", "wrote *net.json"]
+    )
+    assert (project.path / "out" / "report.md").is_file()
+    no_traceback(result)
+
+
+def test_a_run_that_may_not_take_the_lock_is_saved_under_a_name_of_its_own(run: Run, project: pytest.Pytester) -> None:
+    (project.path / "results" / ".saving.lock").mkdir(parents=True)
+    result = run(*OWN, "--benchmark-save=base")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["saved under a name of its own, since others may save too: *", "net *"])
+    (saved,) = (project.path / "results").rglob("*_base_process*.json")
+    assert json.loads(saved.read_text())["benchmarks"]
+    no_traceback(result)
