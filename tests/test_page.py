@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,8 +15,8 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from fixtures.checks.browser import NONE_FOUND, chromium, complaints, found, open_page
 from fixtures.report.__main__ import main
-from tests.browser import chromium, complaints, open_page
 from tests.conftest import ROOT
 from tests.saved import H200, detectors, save, timed
 
@@ -31,6 +32,11 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory, downloads: Path) -> Iterator[Chrome]:
+    """One for all tests; they are skipped without, but never in CI."""
+    if found() is None:
+        if os.environ.get("CI"):
+            pytest.fail(NONE_FOUND)
+        pytest.skip(NONE_FOUND)
     with chromium(tmp_path_factory.mktemp("profile"), downloads) as driver:
         yield driver
 
