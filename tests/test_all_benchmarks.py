@@ -145,7 +145,8 @@ def test_a_folder_that_cannot_be_made_is_said(root: Path, capsys: pytest.Capture
 
 
 CLEANS_UP = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 print("started", flush=True)
 try:
     time.sleep(60)
@@ -156,13 +157,15 @@ except KeyboardInterrupt:
 """
 
 
-def test_ctrl_c_lets_pytest_clean_up() -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_lets_pytest_clean_up(how: signal.Signals) -> None:
+    """The terminal tells the whole group of Ctrl-C; SIGTERM comes to one process, which passes it on."""
     waiting = "import sys; from fixtures.all_benchmarks import run_to_its_end as run; sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", waiting, sys.executable, "-c", CLEANS_UP]
     options = {"cwd": all_benchmarks.ROOT, "text": True, "start_new_session": True}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:  # type: ignore[call-overload]
         assert process.stdout.readline() == "started\n"
-        os.killpg(process.pid, signal.SIGINT)
+        (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
         out, err = process.communicate(timeout=60)
     assert (out, err, process.returncode) == ("cleaned up\n", "", 2)
 

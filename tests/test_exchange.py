@@ -119,11 +119,14 @@ def test_cases_of_several_machines_are_kept_apart(tmp_path: Path) -> None:
     }
 
 
-def test_a_model_has_a_file_or_a_folder_and_never_both(tmp_path: Path) -> None:
-    for records in (detectors()[1:2], detectors()[1:], detectors()[1:2]):
-        out = exported(tmp_path, "bench", records)
-        assert not ((out / "fast").exists() and (out / "fast.json").exists())
-    assert len(list((out / "fast").iterdir())) == 2
+def test_of_a_model_that_has_several_cases_now_the_single_file_goes(tmp_path: Path) -> None:
+    out = exported(tmp_path, "bench", detectors()[:2])
+    assert (out / "fast.json").exists()
+    exported(tmp_path, "bench", detectors()[1:])
+    assert (len(list((out / "fast").iterdir())), (out / "fast.json").exists()) == (2, False)
+    (out / "fast.json").write_text('{"mine": 1}')
+    exported(tmp_path, "bench", detectors()[1:])
+    assert (out / "fast.json").read_text() == '{"mine": 1}'
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -222,13 +222,13 @@ def test_machines_differ_by_gpu_and_by_cores(tmp_path: Path) -> None:
     others = [{**H200, "gpu_uuid": f"GPU-{letter * 12}"} for letter in "ab"]
     runs = [read_saved(save(tmp_path / f"{i}.json", [record], machine=m)) for i, m in enumerate(others)]
     assert [machine.label for machine in contents(runs).machines] == [
-        "NVIDIA H200 (aaaaaaaa)",
-        "NVIDIA H200 (bbbbbbbb)",
+        "NVIDIA H200 (aaaaaaaaaaaa)",
+        "NVIDIA H200 (bbbbbbbbbbbb)",
     ]
-    cores = [{**MACHINE, "cores_allowed": count} for count in (2, 64)]
+    cores = [{**MACHINE, "cores_allowed": count} for count in (2, 128)]
     runs = [read_saved(save(tmp_path / f"{i}.json", detectors()[:1], machine=m)) for i, m in enumerate(cores)]
     report = contents(runs)
-    assert [machine.label for machine in report.machines] == ["AMD EPYC (2 cores)", "AMD EPYC (64 cores)"]
+    assert [machine.label for machine in report.machines] == ["AMD EPYC (2 cores)", "AMD EPYC (128 cores)"]
     assert [verdict.status for verdict in compared(*runs).verdicts] == ["invalid"]
 
 

@@ -16,6 +16,7 @@ from fixtures.readout import speedups
 from fixtures.readout.saved import read_saved
 from fixtures.readout.show import main, svg
 from fixtures.readout.table import markdown
+from fixtures.report.charts.draw import KINDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -93,3 +94,13 @@ def test_the_picture_loads_nothing_from_elsewhere() -> None:
     picture = BASELINE.with_suffix(".svg").read_text()
     assert "url(http" not in picture
     assert "@font-face" not in picture
+
+
+def test_the_reports_pictures_are_those_of_the_committed_report() -> None:
+    pictures = README.split("<!-- pictures", 1)[1].split("<!-- end of pictures -->")[0]
+    names = re.findall(r"\(results/report/([^)]+)\)", pictures)
+    report = (ROOT / "results" / "report" / "report.md").read_text()
+    for name in names:
+        assert (ROOT / "results" / "report" / name).is_file()
+        assert f"({name})" in report
+    assert {name.partition("-1-")[0].partition("-2-")[0] for name in names} == {*KINDS} - {"energy"}
