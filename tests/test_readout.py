@@ -121,7 +121,7 @@ def test_a_refused_case_is_no_regression_and_a_new_one_is_named(record: Record) 
         ('{"benchmarks": [', "is not JSON, perhaps truncated"),
         ("[]", "is not a file that pytest-benchmark saved"),
         ('{"benchmarks": [{"fullname": "a", "extra_info": {}, "stats": {}}]}', "no record"),
-        ('{"benchmarks": [{"fullname": "a"}]}', "is damaged: no 'extra_info'"),
+        ('{"benchmarks": [{"fullname": "a"}]}', "is damaged: Object missing required field `extra_info`"),
     ],
 )
 def test_a_baseline_that_cannot_be_read_is_told_why(tmp_path: Path, content: str, message: str) -> None:
