@@ -147,8 +147,8 @@ def test_a_folder_that_cannot_be_made_is_said(root: Path, capsys: pytest.Capture
 CLEANS_UP = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, signal.default_int_handler)
-print("started", flush=True)
 try:
+    print("started", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     time.sleep(1)
