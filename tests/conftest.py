@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ import pytest
 import torch
 import torchvision  # noqa: F401  imported once for all runs, as below
 from PIL import Image
+from selenium.webdriver import Chrome
 from transformers import CLIPModel
 
 import fixtures
+from fixtures.checks.browser import NONE_FOUND, chromium, found
 from fixtures.device import Cpu
 from fixtures.measure.peaks import Peaks, known_peaks
 from fixtures.models.yolo import import_ultralytics
@@ -270,3 +272,20 @@ RECORD = Record(
 def record() -> Record:
     """A plausible record to vary with `dataclasses.replace`."""
     return RECORD
+
+
+@pytest.fixture(scope="session")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the browser saves what it is told to."""
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory, downloads: Path) -> Iterator[Chrome]:
+    """One for all tests; they are skipped without, but never in CI."""
+    if found() is None:
+        if os.environ.get("CI"):
+            pytest.fail(NONE_FOUND)
+        pytest.skip(NONE_FOUND)
+    with chromium(tmp_path_factory.mktemp("profile"), downloads) as driver:
+        yield driver

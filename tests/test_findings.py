@@ -18,11 +18,11 @@ from fixtures.report.findings import (
     batch_gains,
     choices,
     fronts,
-    process_interval_ms,
     rankings,
     smallest_batches,
     without_smallest_batch,
 )
+from fixtures.report.intervals import one_process_share, process_interval_ms
 from fixtures.report.machines import slug
 from fixtures.report.sides import compared
 from tests.saved import H200, MACHINE, detectors, save, timed
@@ -84,6 +84,15 @@ def test_memory_is_ranked_beside_speed(tmp_path: Path) -> None:
 def test_one_processs_interval_is_what_processes_are_known_to_differ_by() -> None:
     low, high = process_interval_ms(timed(100.0))
     assert (round(low, 1), round(high, 1)) == (89.5, 111.8)  # t(3) 3.18 x 3.5 %
+    assert round(one_process_share(), 3) == 0.118
+
+
+def test_rounds_of_several_processes_have_no_interval_of_their_own(tmp_path: Path) -> None:
+    one = timed(100.0)
+    (case,) = report_of(tmp_path, [one]).cases
+    assert case.interval_ms is not None
+    (case,) = report_of(tmp_path, [replace(one, process_rounds=(50, 50))]).cases
+    assert case.interval_ms is None
 
 
 def test_the_front_has_what_nothing_beats(tmp_path: Path) -> None:

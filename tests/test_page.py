@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,30 +13,12 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from fixtures.checks.browser import NONE_FOUND, chromium, complaints, found, open_page
+from fixtures.checks.browser import complaints, open_page
 from fixtures.report.__main__ import main
-from tests.conftest import ROOT
+from tests.reports import shown
 from tests.saved import H200, detectors, save, timed
 
 ODD = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"
-# Two tests at a time open a browser each at most once.
-pytestmark = pytest.mark.xdist_group("browser")
-
-
-@pytest.fixture(scope="module")
-def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("downloads")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory, downloads: Path) -> Iterator[Chrome]:
-    """One for all tests; they are skipped without, but never in CI."""
-    if found() is None:
-        if os.environ.get("CI"):
-            pytest.fail(NONE_FOUND)
-        pytest.skip(NONE_FOUND)
-    with chromium(tmp_path_factory.mktemp("profile"), downloads) as driver:
-        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +52,6 @@ def page(browser: Chrome, folder: Path) -> Chrome:
     return browser
 
 
-def shown(page: Chrome, table: str = "table") -> list[dict[str, Any]]:
-    """Rows of a table as they stand there, filtered and sorted."""
-    return page.execute_script(f"return window.report.{table}.getData('active')")
-
-
 def heading(page: Chrome, table: str, title: str) -> Any:
     xpath = f"//*[@id='{table}']//*[contains(@class, 'tabulator-col-title') and text()='{title}']"
     return page.find_element(By.XPATH, xpath)
@@ -107,27 +82,6 @@ def test_every_case_is_in_the_table_with_the_records_numbers(page: Chrome) -> No
     assert row["peak"] == 700.0
     cells = page.find_elements(By.CSS_SELECTOR, "#cases .tabulator-row")
     assert any("fast" in cell.text and "200" in cell.text for cell in cells)
-
-
-def test_committed_numbers_are_the_records(browser: Chrome, tmp_path: Path) -> None:
-    assert main([str(ROOT / "results"), "--out", str(tmp_path)]) == 0
-    open_page(browser, tmp_path / "report.html")
-    assert complaints(browser) == []
-    data = browser.execute_script("return window.report.data")
-    raw: dict[tuple[str, str], dict[str, Any]] = {}
-    rounds: dict[tuple[str, str], list[float]] = {}
-    files = [json.loads(path.read_text()) for path in (ROOT / "results").glob("*.json")]
-    for file in sorted((f for f in files if "benchmarks" in f), key=lambda f: f["datetime"]):
-        for benchmark in file["benchmarks"]:
-            key = benchmark["fullname"], benchmark["extra_info"]["device_name"]
-            raw[key], rounds[key] = benchmark["extra_info"], benchmark["stats"]["data"]
-    assert len(data["ids"]) == len(raw)
-    for index, nodeid in enumerate(data["ids"]):
-        key = nodeid, data["texts"]["device_name"][index]
-        for name, values in data["numbers"].items():
-            if name in raw[key]:  # older files lack newer fields
-                assert values[index] == raw[key][name], (nodeid, name)
-        assert data["rounds_ms"][index] == pytest.approx([1e3 * value for value in rounds[key]], rel=1e-6)
 
 
 def test_it_sorts(page: Chrome) -> None:
@@ -320,51 +274,3 @@ def test_light_and_dark(page: Chrome) -> None:
     title = page.execute_script("return window.report.ecdf.options.plugins.title.color")
     assert title == ("#e6e9ed" if after == "rgb(21, 24, 28)" else "#1d2127")
     assert complaints(page) == []
-
-
-def test_a_report_without_any_case_loads_too(browser: Chrome, tmp_path: Path) -> None:
-    missing = [{"nodeid": "benchmarks/a.py::test_a[x]", "model": "x", "workload": "a", "variant": "fp32-eager"}]
-    missing[0] |= {"batch": 1, "imgsz": None, "reason": "because", "failed": True}
-    save(tmp_path / "run.json", [], missing=missing)
-    assert main([str(tmp_path / "run.json"), "--out", str(tmp_path / "out")]) == 0
-    open_page(browser, tmp_path / "out" / "report.html")
-    assert complaints(browser) == []
-    assert "because" in browser.find_element(By.ID, "flags").text
-    assert not browser.find_element(By.ID, "explore").is_displayed()
-
-
-def test_a_link_to_a_file_with_an_odd_name_leads_there(browser: Chrome, tmp_path: Path) -> None:
-    file = save(tmp_path / "a #1 50%.json", detectors()[:1])
-    assert main([str(file), "--out", str(tmp_path / "out")]) == 0
-    open_page(browser, tmp_path / "out" / "report.html")
-    row = browser.find_element(By.CSS_SELECTOR, "#cases .tabulator-row")
-    ActionChains(browser).double_click(row).perform()
-    (link,) = (each for each in browser.find_elements(By.CSS_SELECTOR, "#case-links a") if each.text == "saved file")
-    assert link.get_attribute("href") == file.as_uri()
-
-
-def test_log_axes_have_plain_ticks_that_do_not_run_into_each_other(browser: Chrome, tmp_path: Path) -> None:
-    sizes = {"narrow": (1_600_000, 2_100_000), "wide": (10_000, 900_000_000)}
-    for name, params in sizes.items():
-        records = [timed(10.0, model=f"m{size}", batch=1, params=size) for size in params]
-        save(tmp_path / f"{name}.json", records)
-        assert main([str(tmp_path / f"{name}.json"), "--out", str(tmp_path / name)]) == 0
-        open_page(browser, tmp_path / name / "report.html")
-        ticks = browser.execute_script(
-            "return window.report.scatter.scales.x.ticks.map((t) => t.label).filter(Boolean)"
-        )
-        assert 2 <= len(ticks) <= 8, ticks
-        assert len(set(ticks)) == len(ticks)
-
-
-def test_a_thousand_cases_are_a_small_page_that_is_soon_ready(browser: Chrome, tmp_path: Path) -> None:
-    """The limit of 2 s is checked with much room: a test is no place for a stopwatch."""
-    records = [timed(5.0 + i, model=f"net{i}", batch=1, params=10**6 + i) for i in range(1000)]
-    save(tmp_path / "run.json", records, rounds=300)
-    assert main([str(tmp_path / "run.json"), "--out", str(tmp_path / "out")]) == 0
-    page = tmp_path / "out" / "report.html"
-    assert page.stat().st_size < 5_000_000
-    open_page(browser, page)
-    assert complaints(browser) == []
-    assert len(shown(browser)) == 1000
-    assert browser.execute_script("return window.report.data.rounds_ms.every((rounds) => rounds.length === 300)")

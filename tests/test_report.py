@@ -1,152 +1,16 @@
-"""The report as a whole: Markdown whose every number is a record's, files that are whole or not there."""
+"""What a report says of made records."""
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import json
-import resource
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import polars as pl
 import pytest
 
 from fixtures.readout.markdown import escaped
-from fixtures.readout.saved import read_saved
 from fixtures.report.__main__ import main
-from fixtures.report.build import build
-from fixtures.report.files import WriteError, write_all
-from fixtures.report.sources import find_runs
-from tests.conftest import RECORD, ROOT
+from tests.reports import all_tables, markdown_tables, report_on
 from tests.saved import H200, detectors, save, timed
-
-
-def markdown_tables(text: str) -> dict[str, list[dict[str, str]]]:
-    """Rows by heading, of the first table of each section."""
-    found: dict[str, list[dict[str, str]]] = {}
-    for part in text.split("\n## ")[1:]:
-        title, _, body = part.partition("\n")
-        lines = [line for line in body.splitlines() if line.startswith("| ")]
-        cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-        end = next((i for i, line in enumerate(body.splitlines()) if line.startswith("| ")), 0)
-        length = next((n for n, line in enumerate(body.splitlines()[end:]) if not line.startswith("| ")), len(lines))
-        found[title] = [dict(zip(cells[0], row, strict=True)) for row in cells[2:length]] if cells else []
-    return found
-
-
-def committed_files() -> list[Path]:
-    """Saved runs that are committed: runs of one's own may lie beside them."""
-    command = ["git", "ls-files", "results/*.json"]
-    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
-    return [ROOT / name for name in names if Path(name).parent == Path("results")]
-
-
-@pytest.fixture(scope="module")
-def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the baselines that are committed, made as the README says."""
-    folder = tmp_path_factory.mktemp("committed")
-    (folder / "results").mkdir()
-    for file in committed_files():
-        shutil.copy(file, folder / "results")
-    with contextlib.chdir(folder):
-        assert main(["results", "--out", "report"]) == 0
-    return folder / "report"
-
-
-def raw_records() -> dict[tuple[str, str], dict[str, Any]]:
-    """The committed records as plain JSON, the latest of each case on each machine, read without the suite's reader."""
-    files = [json.loads(path.read_text()) for path in committed_files()]
-    saved = sorted((file for file in files if "benchmarks" in file), key=lambda file: file["datetime"])
-    return {
-        (benchmark["fullname"], benchmark["extra_info"]["device_name"]): benchmark["extra_info"]
-        for file in saved
-        for benchmark in file["benchmarks"]
-    }
-
-
-def agrees(shown: str, value: float | None) -> bool:
-    """Whether a cell is that number, to the digits that it shows."""
-    if value is None or shown == "–":
-        return value is None and shown == "–"
-    number = shown.replace(",", "")
-    digits = len(number.partition(".")[2])
-    return number == f"{value:.{digits}f}"
-
-
-def test_every_number_of_the_comparison_is_the_records(committed: Path) -> None:
-    rows = markdown_tables((committed / "report.md").read_text())["Comparison"]
-    records = list(raw_records().values())
-    assert len(rows) == len(records)
-    for row in rows:
-        form = row["prec"] if "-" in row["prec"] else f"{row['prec']}-eager"
-        (record,) = [
-            r
-            for r in records
-            if (r["model"], r["workload"], str(r["batch"])) == (row["model"], row["workload"], row["batch"])
-            and f"{r['precision']}-{r['runtime']}" == form
-            and row["imgsz"] == ("–" if r["imgsz"] is None else str(r["imgsz"]))
-            and row.get("machine", r["device_name"]) == r["device_name"]
-        ]
-        assert agrees(row["p50 ms"], record["latency_p50_ms"])
-        assert agrees(row["p95 ms"], record["latency_p95_ms"])
-        assert agrees(row["p99 ms"], record["latency_p99_ms"])
-        assert agrees(row["items/s"], record["throughput_p50_per_s"])
-        assert agrees(row["params M"], record["params"] / 1e6)
-        assert agrees(row["GFLOPs"], record["gflops"])
-        assert agrees(row["peak MiB"], record["peak_host_bytes"] / 2**20)
-        assert len(row["flags"]) == len(record["flags"])
-
-
-def test_every_number_by_batch_is_the_records(committed: Path) -> None:
-    rows = markdown_tables((committed / "report.md").read_text())["By batch"]
-    assert rows
-    records = list(raw_records().values())
-    for row in rows:
-        model, workload, *form = row["work"].split(" ")
-        wanted = (form[0] if "-" in form[0] else f"{form[0]}-eager") if form else "fp32-eager"
-        same = [
-            r
-            for r in records
-            if (r["model"], r["workload"], f"{r['precision']}-{r['runtime']}") == (model, workload, wanted)
-            and row["imgsz"] == ("–" if r["imgsz"] is None else str(r["imgsz"]))
-            and row.get("machine", r["device_name"]) == r["device_name"]
-        ]
-        (record,) = [r for r in same if str(r["batch"]) == row["batch"]]
-        least = min(same, key=lambda r: r["batch"])
-        per_s, unit = row["throughput"].split(" ")
-        assert float(row["ms a batch"]) == pytest.approx(record["latency_p50_ms"], rel=1e-4)
-        assert float(row["ms a sample"]) == pytest.approx(record["latency_p50_ms"] / record["batch"], rel=1e-4)
-        assert float(per_s) == pytest.approx(record["throughput_p50_per_s"], rel=1e-3)
-        assert unit == record["throughput_unit"]
-        gain = record["throughput_p50_per_s"] / least["throughput_p50_per_s"]
-        assert float(row["× smallest"]) == pytest.approx(gain, abs=0.005)
-        assert agrees(row["peak MiB"], record["peak_host_bytes"] / 2**20)
-
-
-def test_all_that_was_measured_is_in_the_tables_of_records(committed: Path) -> None:
-    frame = pl.read_parquet(committed / "records.parquet")
-    raw = raw_records()
-    assert frame.height == len(raw)
-    for row in frame.iter_rows(named=True):
-        record = raw[row["case"], row["device_name"]]
-        for name, value in record.items():
-            if value is None or isinstance(value, (str, int, float)):
-                assert row[name] == value, name
-            else:
-                assert json.loads(row[name]) == value, name
-    with (committed / "records.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert [float(row["latency_p50_ms"]) for row in rows] == frame["latency_p50_ms"].to_list()
-
-
-def test_the_committed_report_is_that_of_the_committed_baselines(committed: Path) -> None:
-    """`python -m fixtures.report results --out results/report` again after a baseline or the report changes."""
-    assert (ROOT / "results" / "report" / "report.md").read_text() == (committed / "report.md").read_text()
 
 
 def test_the_report_says_what_it_should(tmp_path: Path) -> None:
@@ -268,65 +132,6 @@ def test_names_from_outside_are_text_in_markdown(tmp_path: Path) -> None:
     ]
 
 
-def test_nothing_is_written_outside_of_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="would be written outside of"):
-        write_all(tmp_path / "out", {"../x": b""})
-    assert not (tmp_path / "x").exists()
-    (tmp_path / "out" / "b").mkdir(parents=True)
-    (tmp_path / "out" / "a").write_text("before")
-    with pytest.raises(WriteError, match="it is a folder"):
-        write_all(tmp_path / "out", {"a": b"after", "b": b""})
-    assert (tmp_path / "out" / "a").read_text() == "before"
-    with pytest.raises(WriteError, match="is a file; name a folder"):
-        write_all(tmp_path / "out" / "a", {"b": b""})
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
-
-
-FULL = """
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-from fixtures.report.__main__ import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_a_full_disk_leaves_the_earlier_report_whole(tmp_path: Path) -> None:
-    save(tmp_path / "run.json", detectors())
-    out = tmp_path / "out"
-    assert main([str(tmp_path / "run.json"), "--out", str(out)]) == 0
-    before = {file.name: file.read_bytes() for file in out.iterdir()}
-    save(tmp_path / "run.json", [timed(1.0)])
-    command = [sys.executable, "-c", FULL, str(tmp_path / "run.json"), "--out", str(out)]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert result.returncode == 2
-    assert (
-        result.stderr.strip().splitlines()[-1]
-        == f"report: {str(out / 'report.html')!r} cannot be written: File too large"
-    )
-    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
-
-
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(tmp_path / "run.json", detectors())
-    (tmp_path / "file").write_text("")
-    for out in (tmp_path / "file" / "report", Path("/proc/report")):
-        assert main([str(tmp_path / "run.json"), "--out", str(out)]) == 2
-        assert f"report: {str(out)!r} cannot be written: " in capsys.readouterr().err
-    with pytest.raises(WriteError):
-        write_all(Path("/proc/report"), {"x": b""})
-
-
-def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
-    save(tmp_path / "run.json", detectors())
-    runs = find_runs([str(tmp_path / "run.json")]).runs
-    contents = [{file.name: file.read_bytes() for file in build(runs, tmp_path / "out")} for _ in range(2)]
-    assert contents[0] == contents[1]
-    usual = tmp_path / "usual"
-    usual.touch()
-    assert {file.stat().st_mode for file in (tmp_path / "out").iterdir()} == {usual.stat().st_mode}
-
-
 def test_a_record_with_hardly_anything_is_shown(tmp_path: Path) -> None:
     bare = replace(timed(10.0, batch=1), params=None, gflops=None, gmacs=None, weights_bytes=None, imgsz=None)
     save(tmp_path / "run.json", [bare], rounds=3, machine={}, commit=None)
@@ -343,43 +148,6 @@ def test_a_run_of_which_everything_was_skipped_is_a_report_too(tmp_path: Path) -
     assert "| a[x] | run | failed | because |" in (tmp_path / "out" / "report.md").read_text()
 
 
-def test_reading_needs_no_torch(tmp_path: Path) -> None:
-    save(tmp_path / "run.json", [RECORD])
-    code = (
-        "import sys; from fixtures.report.__main__ import main; "
-        "from fixtures.history.__main__ import main as history; "
-        f"code = main(sys.argv[1:]) or history(['{tmp_path}', '--file', '{tmp_path}/h.duckdb']); "
-        "sys.exit(code or 'torch' in sys.modules)"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "run.json"), "--out", str(tmp_path / "out")]
-    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
-
-
-def test_a_thousand_cases_need_less_than_a_gigabyte(tmp_path: Path) -> None:
-    """Time is not asserted: `results/report-large.json` has what was measured."""
-    records = [timed(5.0 + i, model=f"net{i}", batch=1, params=10**6 + i) for i in range(1000)]
-    path = save(tmp_path / "run.json", records, rounds=300)
-    limited = (
-        "import resource, sys; from fixtures.report.__main__ import main; code = main(sys.argv[1:]); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
-    )
-    command = [sys.executable, "-c", limited, str(path), "--out", str(tmp_path / "out")]
-    result = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # a child's peak starts at its parent's
-    assert int(result.stdout.splitlines()[-1]) * 1024 < max(2**30, before * 1024 + 2**20)
-    assert (tmp_path / "out" / "report.html").stat().st_size < 5_000_000
-
-
-def test_the_run_names_are_those_of_the_files(tmp_path: Path) -> None:
-    assert read_saved(save(tmp_path / "0003_name.json", [RECORD])).name == "0003_name"
-
-
-def report_on(folder: Path, *options: str) -> str:
-    assert main([str(folder), "--out", str(folder / "out"), *options]) == 0
-    return (folder / "out" / "report.md").read_text()
-
-
 def test_a_gap_is_told_until_a_later_run_there_has_the_case(tmp_path: Path) -> None:
     small, fast, _, _ = detectors()
     nodeid = "benchmarks/test_yolo.py::test_forward[fast-fp32-b1-640]"
@@ -390,19 +158,12 @@ def test_a_gap_is_told_until_a_later_run_there_has_the_case(tmp_path: Path) -> N
     save(tmp_path / "0003_gpu.json", gpu, machine=H200, taken="2026-11-22T00:00:00+00:00")
     text = report_on(tmp_path)
     assert "| forward[fast-fp32-b1-640] | 0002_today | failed | out_of_memory: no room |" in text
-    assert [row["skipped or failed"] for row in _second_table(text, "Environment")] == ["0", "1", "0"]
+    assert [row["skipped or failed"] for row in all_tables(text)["Environment"][1]] == ["0", "1", "0"]
     assert "No case was skipped" not in text
     save(tmp_path / "0004_fixed.json", [fast], taken="2026-11-23T00:00:00+00:00")
     text = report_on(tmp_path)
     assert "no room" not in text
     assert "What was skipped or failed was measured there by a later run." in text
-
-
-def _second_table(text: str, title: str) -> list[dict[str, str]]:
-    body = text.split(f"## {title}\n", 1)[1].split("\n## ")[0]
-    lines = body.strip().split("\n\n")[1].splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
 
 
 def test_shifts_over_the_runs_are_a_section_the_latest_first(tmp_path: Path) -> None:
@@ -470,22 +231,3 @@ def test_where_no_larger_batch_pays_that_is_said(tmp_path: Path) -> None:
     gains = [timed(40.0 * batch**0.5, small, batch=batch, model="gains") for batch in (1, 4)]
     save(tmp_path / "run.json", [*worse, *gains])
     assert "pays most for gains forward at 640 px, batch 4 (2.00 times), least for small" in report_on(tmp_path)
-
-
-def test_charts_of_machines_that_are_gone_are_too(tmp_path: Path) -> None:
-    small = detectors()[0]
-    save(tmp_path / "cpu.json", [small])
-    gpu = save(tmp_path / "gpu.json", [replace(small, device="cuda:0", device_name="NVIDIA H200")], machine=H200)
-    report_on(tmp_path)
-    (tmp_path / "out" / "mine.svg").write_text("")
-    gpu.unlink()
-    report_on(tmp_path)
-    charts = {path.stem for path in (tmp_path / "out").glob("*.svg")}
-    assert charts == {"latency-params", "throughput", "size-memory", "distributions", "mine"}
-
-
-def test_a_formula_is_text_in_the_csv(tmp_path: Path) -> None:
-    save(tmp_path / "run.json", [timed(10.0, model='=HYPERLINK("http://x")'), timed(11.0, model="-x")])
-    report_on(tmp_path)
-    with (tmp_path / "out" / "records.csv").open() as stream:
-        assert {row["model"] for row in csv.DictReader(stream)} == {'\'=HYPERLINK("http://x")', "'-x"}
