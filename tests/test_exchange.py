@@ -183,8 +183,11 @@ def test_without_a_commit_asv_has_no_place_for_a_run(tmp_path: Path, capsys: pyt
 
 def test_what_asv_has_already_stays(tmp_path: Path) -> None:
     def results(records: list[Record]) -> tuple[dict[str, Any], dict[str, Any]]:
-        save(tmp_path / "run.json", records)
-        assert main([str(tmp_path / "run.json"), f"--export=asv={tmp_path / 'asv'}"]) == 0
+        file = save(tmp_path / "run.json", records)
+        content = json.loads(file.read_text())
+        content["commit_info"]["time"] = "2025-11-20T00:00:00Z"
+        file.write_text(json.dumps(content))
+        assert main([str(file), f"--export=asv={tmp_path / 'asv'}"]) == 0
         (file,) = (tmp_path / "asv" / "results" / "AMD-EPYC").glob(f"{COMMIT[:8]}-*.json")
         return json.loads(file.read_text()), json.loads((tmp_path / "asv" / "results" / "benchmarks.json").read_text())
 
@@ -203,6 +206,7 @@ def test_what_asv_has_already_stays(tmp_path: Path) -> None:
     assert len(row["stats_ci_99_a"]) == len(row["stats_q_75"]) == len(row["stats_repeat"]) == 3
     assert known[forward]["params"] == [sorted(row["params"][0])]
     assert found["params"]["torch"] == "2.14.1"
+    assert found["date"] == 1_763_596_800_000  # when the commit was made, by which asv orders
 
 
 def test_an_unknown_format_says_which_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

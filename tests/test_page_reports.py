@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,23 @@ def test_log_axes_have_plain_ticks_that_do_not_run_into_each_other(browser: Chro
         )
         assert 2 <= len(ticks) <= 8, ticks
         assert len(set(ticks)) == len(ticks)
+
+
+def test_the_first_distributions_are_of_latency_and_pairs_beyond_the_limit_are_told(
+    browser: Chrome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fixtures.report.page.data._MOST_VERDICTS", 5)
+    small = detectors()[0]
+    window = replace(small, workload="window", latency_max_ms=900.0)
+    for day in range(1, 4):
+        save(tmp_path / f"{day:04}_run.json", [small, window], taken=f"2026-11-{day:02}T00:00:00+00:00")
+    assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    open_page(browser, tmp_path / "out" / "report.html")
+    labels = browser.execute_script("return window.report.ecdf.data.datasets.map((drawn) => drawn.label)")
+    assert labels == ["forward small fp32 b1 640"]
+    assert len(shown(browser)) == 2
+    summary = browser.find_element(By.ID, "verdicts-summary").text
+    assert summary == "latency_p50_ms: 2 inconclusive; older pairs left out: 1 (report on fewer runs to see them)"
 
 
 def test_a_thousand_cases_are_a_small_page_that_is_soon_ready(browser: Chrome, tmp_path: Path) -> None:
