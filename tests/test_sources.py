@@ -122,3 +122,10 @@ def test_the_same_run_saved_twice_counts_once(tmp_path: Path) -> None:
     found = find_runs([str(tmp_path)])
     assert [run.name for run in found.runs] == ["0001_base"]
     assert any("holds the same run as" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize(("commit", "shown"), [("c2f1587a" + "0" * 32, "c2f1587a"), ("unversioned", ""), (None, "")])
+def test_outside_of_a_repository_a_run_has_no_commit(tmp_path: Path, commit: str | None, shown: str) -> None:
+    """pytest-benchmark writes `unversioned` there."""
+    (run,) = find_runs([str(save(tmp_path / "run.json", [RECORD], commit=commit))]).runs
+    assert run.commit == shown
