@@ -274,15 +274,15 @@ def record() -> Record:
     return RECORD
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the browser saves what it is told to."""
     return tmp_path_factory.mktemp("downloads")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory, downloads: Path) -> Iterator[Chrome]:
-    """One for all tests; they are skipped without, but never in CI."""
+    """One for the tests of a file, since others look for processes left; skipped without one, but never in CI."""
     if found() is None:
         if os.environ.get("CI"):
             pytest.fail(NONE_FOUND)
