@@ -1,0 +1,1 @@
+"""What users rely on, pinned: saved files and what every reading command says of them."""
