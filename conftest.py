@@ -8,6 +8,7 @@ pytest_plugins = (
     "fixtures.progress",
     "fixtures.loading",
     "fixtures.feeds",
+    "fixtures.children.pairs",
     "fixtures.measure.plugin",
     "fixtures.quality.plugin",
     "fixtures.children.plugin",
