@@ -26,6 +26,7 @@ from fixtures.device import Cpu
 from fixtures.measure.peaks import Peaks, known_peaks
 from fixtures.models.yolo import import_ultralytics
 from fixtures.record import Record
+from fixtures.variants import Variant
 
 # pytester forgets what a run in this process imported first; what is imported here is the same for all of them.
 for _found in pkgutil.walk_packages(fixtures.__path__, "fixtures."):
@@ -164,8 +165,17 @@ def images_in(folder: Path, count: int = 4) -> list[str]:
 
 
 @pytest.fixture
+def in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variants and candidates are compared in this process whatever their threads: the time has no meaning there."""
+    monkeypatch.setattr(Variant, "shares_threads_with", lambda variant, other: True)
+
+
+@pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A root of its own that uses this suite: its conftest, its benchmarks, an empty results/ and tiny.py."""
+    monkeypatch.setattr(
+        "fixtures.measure.turns.MOST_APART", float("inf")
+    )  # a few rounds beside other tests tell nothing
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
         monkeypatch.delenv(name)  # runs inside a test are not a worker's, also where the tests themselves run under -n
     pytester.makeini(INI)

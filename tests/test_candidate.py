@@ -78,6 +78,9 @@ CANDIDATES = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("in_one_process")
+
+
 @pytest.fixture
 def compare(run: Run, saved: Saved, project: pytest.Pytester) -> Any:
     """Runs one candidate against the honest one: the run, and the candidate's record."""

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.children.duel import turns
 from fixtures.children.journal import CaseRun, Journal, JournalError
 from fixtures.children.link import Finished
 from fixtures.children.outcome import CaseRuns, told
 from fixtures.children.pool import pooled
 from fixtures.children.sweep import BASE, HEAD, cpus_of
 from fixtures.children.tree import TreeError, base_tree, find_version
+from fixtures.measure.turns import Turn, turns
 from fixtures.models import PROTOCOL
 from fixtures.readout.statistics import alternating_ratio
 from fixtures.record import Record
@@ -24,17 +24,17 @@ from fixtures.record import Record
 
 def test_turns_alternate_a_b_b_a_and_are_equally_long() -> None:
     schedule = list(turns("a", "b", 6))
-    assert schedule == [("a", 1), ("b", 2), ("a", 2), ("b", 2), ("a", 2), ("b", 2), ("a", 1)]
+    assert schedule == [Turn("a", 1), *[Turn("b", 2), Turn("a", 2)] * 2, Turn("b", 2), Turn("a", 1)]
     for rounds in (2, 4, 40):
         ran: Counter[str] = Counter()
-        for side, length in turns("a", "b", rounds):
-            ran[side] += length
+        for turn in turns("a", "b", rounds):
+            ran[turn.side] += turn.rounds
         assert ran == {"a": rounds, "b": rounds}
 
 
 def test_a_steady_drift_cancels_in_alternating_rounds() -> None:
     """Equal code on a machine that gets 1 % slower with every call: one side after the other would be far off."""
-    order = [side for side, length in turns("a", "b", 8) for _ in range(length)]
+    order = [turn.side for turn in turns("a", "b", 8) for _ in range(turn.rounds)]
     taken = {"a": [], "b": []}
     for index, side in enumerate(order):
         taken[side].append(1.01**index)

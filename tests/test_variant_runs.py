@@ -84,6 +84,9 @@ RUN = (
 )
 
 
+pytestmark = pytest.mark.usefixtures("in_one_process")
+
+
 @pytest.fixture
 def models(runtimes: None, project: pytest.Pytester) -> Path:
     return project.makepyfile(models=MODELS)

@@ -16,6 +16,7 @@ from fixtures.case import Case
 from fixtures.device import Cpu
 from fixtures.loading import LoadedModel, Shelf
 from fixtures.measure.alternation import Side, Terms, alternate
+from fixtures.measure.turns import Times, Turn, checked_turns
 from fixtures.models.family import Family, Spec
 from fixtures.models.model import Model
 from fixtures.process_flags import ProcessFlags
@@ -52,11 +53,15 @@ def test_sides_alternate_and_every_turn_begins_with_untimed_calls(monkeypatch: p
     log: list[str] = []
     clock = Clock(monkeypatch)
     base, head = clock.side("a", 0.030, log), clock.side("b", 0.008, log)
-    base_s, head_s = alternate(base, head, clock, lambda pair_s: 4, lambda *_: None)
-    assert base_s == pytest.approx([0.030] * 4)
-    assert head_s == pytest.approx([0.008] * 4)
-    # Twice each to see how long they take; then A BB AA B, each turn after 20 ms of its own untimed calls.
-    assert "".join(log) == "aabb" + "a" + "a" + "bbb" + "bb" + "a" + "aa" + "bbb" + "bb" + "a" + "a"
+    times = alternate(base, head, clock, lambda pair_s: 4, lambda *_: None)
+    assert times.base_s == pytest.approx([0.030] * 4)
+    assert times.head_s == pytest.approx([0.008] * 4)
+    assert times.base_alone_s == pytest.approx([0.030] * 2)
+    assert times.head_alone_s == pytest.approx([0.008] * 2)
+    # Twice each, to see how long they take; each alone; A BB AA BB A; each alone; each turn after 20 ms untimed.
+    turn = {"a": "a", "b": "bbb"}
+    order = ["a", "b", "a", "bb", "aa", "bb", "a", "b", "a"]
+    assert "".join(log) == "aabb" + "".join(turn[timed[0]] + timed for timed in order)
 
 
 def test_long_calls_are_not_repeated_untimed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,8 +75,50 @@ def test_rounds_are_even_and_no_fewer_than_four(monkeypatch: pytest.MonkeyPatch)
     clock = Clock(monkeypatch)
     for planned, expected in ((1, 4), (7, 8)):
         sides = clock.side("a", 0.1, []), clock.side("b", 0.1, [])
-        base_s, head_s = alternate(*sides, clock, lambda pair_s, planned=planned: planned, lambda *_: None)
-        assert (len(base_s), len(head_s)) == (expected, expected)
+        times = alternate(*sides, clock, lambda pair_s, planned=planned: planned, lambda *_: None)
+        assert (len(times.base_s), len(times.head_s)) == (expected, expected)
+
+
+def test_every_a_b_b_a_is_whole_whatever_runs_alone_in_between() -> None:
+    for rounds in range(4, 60, 2):
+        schedule = list(checked_turns("a", "b", rounds, checks=True))
+        paired = [turn for turn in schedule if not turn.alone]
+        assert [sum(t.rounds for t in paired if t.side == side) for side in "ab"] == [rounds, rounds]
+        played = "".join(turn.side * turn.rounds for turn in paired)
+        assert {played[i : i + 4] for i in range(0, len(played), 4)} == {"abba"}
+        alone = [sum(t.rounds for t in schedule if t.side == side and t.alone) for side in "ab"]
+        assert alone[0] == alone[1] >= rounds // 3
+        assert schedule[0].alone
+        assert schedule[-1].alone
+
+
+def test_times_of_a_schedule_are_told_apart() -> None:
+    schedule = [Turn("a", 1, alone=True), Turn("b", 2, alone=True), Turn("a", 1), Turn("b", 2), Turn("a", 1)]
+    times = Times.of("a", "b", schedule, {"a": [9.0, 1.0, 2.0], "b": [8.0, 7.0, 3.0, 4.0]})
+    assert times == Times((1.0, 2.0), (3.0, 4.0), (9.0,), (8.0, 7.0))
+
+
+@pytest.mark.parametrize(
+    ("base_alone", "head_alone", "said"),
+    [
+        (0.0101, 0.0050, None),
+        (0.0094, 0.0050, "eager takes 10.0 ms beside the other side and 9.40 ms alone; more than 5 % apart"),
+        (0.0106, 0.0050, "eager takes 10.0 ms beside the other side and 10.6 ms alone; more than 5 % apart"),
+        (0.0100, 0.0028, "openvino takes 5.00 ms beside the other side and 2.80 ms alone; more than 5 % apart"),
+    ],
+)
+def test_a_side_that_is_not_itself_beside_the_other_is_named(
+    base_alone: float, head_alone: float, said: str | None
+) -> None:
+    """OpenVINO beside eager in one process: 2.8 ms became 5, and the speed-up half of what it is."""
+    times = Times((0.01,) * 9, (0.005,) * 9, (base_alone,) * 5, (head_alone,) * 5)
+    assert times.disturbed("eager", "openvino") == said
+
+
+def test_what_few_unsteady_rounds_cannot_tell_is_no_disturbance() -> None:
+    times = Times((0.010, 0.011, 0.014, 0.020), (0.005,) * 4, (0.0105, 0.0102), (0.005,) * 2)
+    assert np.median(times.base_s) > 1.1 * np.median(times.base_alone_s)
+    assert times.disturbed("eager", "openvino") is None
 
 
 def test_weights_change_their_place_on_the_way_and_keep_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
