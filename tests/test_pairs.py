@@ -1,4 +1,4 @@
-"""Variants whose thread pools differ are timed in two processes: which, how they alternate, and what they may not say."""
+"""Variants whose thread pools differ are timed in two processes: which, and how they alternate."""
 
 from __future__ import annotations
 
