@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help bench test browser runtimes check all all-benchmarks report overhead gate-power speedup-check report-check models inputs gpu-check clean
+.PHONY: help bench test browser runtimes check all all-benchmarks report overhead gate-power speedup-check pools-check report-check models inputs gpu-check clean
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -58,6 +58,9 @@ gate-power: $(VENV)/.installed  ## The gate's false alarms, and what it finds: a
 
 speedup-check: $(VENV)/.installed  ## What the speed-up table says of no difference: ten runs, a quarter of an hour
 	$(BIN)/python -m fixtures.checks.speedup $(ARGS)
+
+pools-check: $(VENV)/.installed-runtimes  ## Speed-ups of ONNX Runtime and OpenVINO beside those of each side alone: a quarter of an hour
+	$(BIN)/python -m fixtures.checks.pools
 
 report-check: $(VENV)/.installed  ## How long a report of 1,000 cases takes, how large its page is, how fast the history answers
 	$(BIN)/python -m fixtures.checks.report $(ARGS)
