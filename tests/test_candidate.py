@@ -89,7 +89,7 @@ def compare(run: Run, saved: Saved, project: pytest.Pytester) -> Any:
     def compared(name: str, *options: str) -> tuple[pytest.RunResult, dict[str, Any]]:
         project.makepyfile(**{name: CANDIDATES[name]})
         modules = (f"--candidate={name}.py", "--baseline-module=base.py")
-        rounds = ("--steps=10", "--warmup=1", "--iters=4", "--benchmark-json=out.json")
+        rounds = ("--steps=10", "--warmup=1", "--iters=4", "--max-seconds=5", "--benchmark-json=out.json")
         result = run("-k", "candidate", *modules, *rounds, *options)
         assert result.ret == 0
         no_traceback(result)
