@@ -1,0 +1,182 @@
+"""What may run of a checkpoint, of a .yaml and of a cache: nothing, whatever was imported or set before."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fixtures.models.checkpoints import opened, restricted
+from fixtures.models.family import Build, Source
+from fixtures.models.huggingface import LoadError
+from fixtures.models.stable_diffusion import saved_pipe
+from fixtures.models.weights import WeightsError, parse_weights
+from fixtures.models.yolo import import_ultralytics
+from tests.conftest import ROOT
+
+
+class Evil:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = str(marker)
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
+        return os.mkdir, (self.marker,)
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Iterator[Path]:
+    """A folder that is there once code ran; nothing may have made it."""
+    path = tmp_path / "code-ran"
+    yield path
+    assert not path.exists()
+
+
+@pytest.fixture(params=["zip", "legacy"])
+def evil(request: pytest.FixtureRequest, tmp_path: Path, marker: Path) -> Path:
+    path = tmp_path / "evil.pt"
+    torch.save({"model": Evil(marker)}, path, _use_new_zipfile_serialization=request.param == "zip")
+    return path
+
+
+def ultralytics_was_imported_without_us(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("ultralytics.nn.tasks.SAFE_LOAD", False)
+    patch.setattr("ultralytics.utils.SAFE_LOAD", False)
+
+
+def torch_load_was_replaced(patch: pytest.MonkeyPatch) -> None:
+    unrestricted = torch.load
+    patch.setattr(torch, "load", lambda *args, **more: unrestricted(*args, **{**more, "weights_only": False}))
+
+
+def torch_load_has_another_default(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(torch, "load", functools.partial(torch.load, weights_only=False))
+
+
+def somebody_declared_it_safe(patch: pytest.MonkeyPatch) -> None:
+    torch.serialization.add_safe_globals([(os.mkdir, "posix.mkdir")])
+
+
+def the_environment_says_so(patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    patch.setenv("ULTRALYTICS_SAFE_LOAD", "0")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        ultralytics_was_imported_without_us,
+        torch_load_was_replaced,
+        torch_load_has_another_default,
+        somebody_declared_it_safe,
+        the_environment_says_so,
+    ],
+)
+def test_no_code_of_a_checkpoint_runs_whatever_was_before(
+    monkeypatch: pytest.MonkeyPatch, evil: Path, before: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    safe = torch.serialization.get_safe_globals()
+    ultralytics_was_imported_without_us(monkeypatch)
+    before(monkeypatch)
+    declared, load = torch.serialization.get_safe_globals(), torch.load
+    try:
+        with pytest.raises(LoadError, match=r"evil.pt' cannot be loaded: TypeError"):
+            opened(import_ultralytics(), evil)
+        assert torch.load is load, "what others load is theirs to decide"
+        assert set(torch.serialization.get_safe_globals()) == set(declared)
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(safe)
+
+
+IMPORTS = """
+import sys
+from pathlib import Path
+
+from fixtures.models.own import OwnModel
+from fixtures.models.custom import build_own
+build_own(OwnModel("net", Path("mine.py").resolve()), 0)
+from fixtures.models.checkpoints import opened
+from fixtures.models.huggingface import LoadError
+from fixtures.models.yolo import import_ultralytics
+from PIL import Image
+from ultralytics.utils import AUTOINSTALL
+assert Image.open.__module__ == "PIL.Image" and not AUTOINSTALL
+try:
+    opened(import_ultralytics(), Path("evil.pt"))
+except LoadError as error:
+    print(error)
+"""
+
+
+def test_no_code_of_a_checkpoint_runs_after_a_model_file_that_imports_ultralytics(tmp_path: Path, marker: Path) -> None:
+    """In a process of its own: here ultralytics was imported by the suite. The file is imported first, as it is."""
+    torch.save({"model": Evil(marker)}, tmp_path / "evil.pt")
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\nfrom ultralytics import YOLO\n\ndef net():\n    return nn.Linear(1, 1)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "YOLO_CONFIG_DIR": str(tmp_path)}
+    for name in ("YOLO_OFFLINE", "YOLO_AUTOINSTALL", "ULTRALYTICS_SAFE_LOAD"):
+        environment.pop(name, None)
+    said = subprocess.run(
+        [sys.executable, "-c", IMPORTS], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert "evil.pt' cannot be loaded: TypeError" in said.stdout, said.stderr
+
+
+def test_a_model_description_is_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, marker: Path) -> None:
+    """ultralytics evaluates what a .yaml calls its activation."""
+    ultralytics_was_imported_without_us(monkeypatch)
+    head = f"nc: 1\nactivation: __import__('os').mkdir({str(marker)!r})\n"
+    (tmp_path / "evil.yaml").write_text(head + "backbone: [[-1, 1, Conv, [8, 3, 2]]]\nhead: [[[0], 1, Detect, [nc]]]\n")
+    with pytest.raises(LoadError, match="unsupported activation"):
+        opened(import_ultralytics(), tmp_path / "evil.yaml")
+
+
+def test_no_cache_of_labels_is_unpickled_or_written(tmp_path: Path, marker: Path) -> None:
+    from ultralytics.data import dataset
+
+    cache = tmp_path / "labels.cache"
+    with cache.open("wb") as stream:
+        np.save(stream, np.array({"evil": Evil(marker)}, object), allow_pickle=True)
+    ultralytics: Any = import_ultralytics()
+    before = cache.read_bytes()
+    with restricted(ultralytics):
+        with pytest.raises(FileNotFoundError):
+            dataset.load_dataset_cache_file(cache)
+        dataset.save_dataset_cache_file("", cache, {}, "1")
+    assert cache.read_bytes() == before
+
+
+def test_a_file_with_a_suffix_in_capitals_is_one_line(tmp_path: Path) -> None:
+    torch.save({}, tmp_path / "best.PT")
+    with pytest.raises(LoadError, match=r"best\.PT' cannot be loaded"):
+        opened(import_ultralytics(), tmp_path / "best.PT")
+
+
+def test_a_pipeline_takes_no_part_from_a_module_that_happens_to_be_imported(tmp_path: Path) -> None:
+    """diffusers looks for a library that it does not know among the imported modules."""
+    listed = {"_class_name": "StableDiffusionPipeline", "_ignore_files": ["x"], "unet": ["own_model_mine", "Net"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(listed))
+    with pytest.raises(LoadError, match=r"takes parts from 'own_model_mine', which could be any code"):
+        saved_pipe(Source("file", str(tmp_path)), Build(0, torch.float32, lambda: 0.0))
+
+
+@pytest.mark.parametrize("kind", [["my_pipeline", "Mine"], {"a": 1}])
+def test_a_pipeline_of_an_own_class_is_refused_in_a_line(tmp_path: Path, kind: object) -> None:
+    (tmp_path / "model.safetensors").touch()
+    for file, key in (("config.json", "model_type"), ("model_index.json", "_class_name")):
+        (tmp_path / file).write_text(json.dumps({key: kind}))
+        with pytest.raises(WeightsError, match="is of type"):
+            parse_weights([str(tmp_path)], tmp_path)
+        (tmp_path / file).unlink()
