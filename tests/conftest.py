@@ -217,6 +217,17 @@ def saved(project: pytest.Pytester) -> Callable[[], dict[str, dict[str, Any]]]:
     return read
 
 
+@pytest.fixture
+def remote(project: pytest.Pytester) -> Callable[..., None]:
+    """Writes remote.toml, an endpoint at a URL."""
+
+    def write(url: str, **fields: Any) -> None:
+        lines = [f"{name} = {json.dumps(value)}" for name, value in {"url": url, "requests": 20, **fields}.items()]
+        (project.path / "remote.toml").write_text("\n".join(lines) + "\n[price]\nper_call = 0.002\n")
+
+    return write
+
+
 RECORD = Record(
     model="net",
     family="custom",

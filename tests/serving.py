@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,12 @@ class Seen:
     headers: list[dict[str, str]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     url: str = ""
+
+
+Write = Callable[..., None]
+CHAT = json.dumps(
+    {"choices": [{"message": {"content": "a cat"}}], "usage": {"prompt_tokens": 100, "completion_tokens": 7}}
+).encode()
 
 
 Answer = Callable[[BaseHTTPRequestHandler, int], None]

@@ -6,12 +6,10 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 
@@ -21,11 +19,7 @@ from fixtures.remote.load import Load, attempt, run_load
 from fixtures.remote.payloads import AnswerError, Usage, body_of, usage_in
 from fixtures.remote.recording import mean_price
 from tests.conftest import Run, Saved, no_traceback
-from tests.serving import Seen, send, serving
-
-CHAT = json.dumps(
-    {"choices": [{"message": {"content": "a cat"}}], "usage": {"prompt_tokens": 100, "completion_tokens": 7}}
-).encode()
+from tests.serving import CHAT, Seen, Write, send, serving
 
 
 def load_of(endpoint: Endpoint) -> Load:
@@ -33,21 +27,21 @@ def load_of(endpoint: Endpoint) -> Load:
 
 
 class Planted:
-    """A client on a fake clock, each of whose answers takes as long as planted."""
+    """A connection on a fake clock, each of whose answers takes as long as planted."""
 
     def __init__(self, delays_s: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.delays = 0.0, iter(delays_s)
         monkeypatch.setattr("fixtures.remote.load.time.perf_counter", lambda: self.now)
 
-    def post(self, url: str, content: bytes) -> httpx2.Response:
+    def ask(self, body: bytes) -> bytes:
         self.now += next(self.delays)
-        return httpx2.Response(200, content=CHAT)
+        return CHAT
 
 
 def test_a_latency_is_the_request_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     delays_s = [(10 + (index * 37) % 100) / 1e3 for index in range(100)]
-    client: Any = Planted(delays_s, monkeypatch)
-    seen_s = [attempt(client, Endpoint("e", "http://h"), b"{}")[0] for _ in delays_s]
+    connection = Planted(delays_s, monkeypatch)
+    seen_s = [attempt(connection, Endpoint("e", "http://h"), b"{}")[0] for _ in delays_s]
     assert seen_s == pytest.approx(delays_s)
 
 
@@ -160,18 +154,6 @@ def test_an_answer_without_outputs_is_none() -> None:
 
 
 ENDPOINT = ("--endpoint=remote.toml",)
-
-
-Write = Callable[..., None]
-
-
-@pytest.fixture
-def remote(project: pytest.Pytester) -> Write:
-    def write(url: str, **fields: Any) -> None:
-        lines = [f"{name} = {json.dumps(value)}" for name, value in {"url": url, "requests": 20, **fields}.items()]
-        (project.path / "remote.toml").write_text("\n".join(lines) + "\n[price]\nper_call = 0.002\n")
-
-    return write
 
 
 def test_it_is_one_more_case_beside_the_local_ones(
