@@ -19,4 +19,5 @@ pytest_plugins = (
     "fixtures.readout.budget_plugin",
     "fixtures.readout.saving",
     "fixtures.report.plugin",
+    "fixtures.report.outputs",
 )

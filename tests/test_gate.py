@@ -244,7 +244,7 @@ def test_a_run_is_gated_by_a_saved_baseline(project: pytest.Pytester, run: Run) 
         (["--gate=params<=1", "-n1"], "xdist (-n)"),
         (["--gate-file=none.toml"], "--gate-file: * cannot be read"),
         (["--allow-different=colour"], "nothing compared is called 'colour'"),
-        (["--gate=params<=1", "--gate-summary=none/gate.md"], "lies in a folder that does not exist"),
+        (["--gate=params<=1", "--gate-summary=none/gate.md"], "which does not exist"),
     ],
 )
 def test_a_gate_that_could_judge_nothing_is_a_usage_error(run: Run, arguments: list[str], message: str) -> None:

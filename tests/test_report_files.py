@@ -13,8 +13,8 @@ import pytest
 
 from fixtures.report.__main__ import main
 from fixtures.report.build import build
-from fixtures.report.files import WriteError, write_all
 from fixtures.report.sources import find_runs
+from fixtures.writing import WriteError, write_all
 from tests.conftest import RECORD, ROOT
 from tests.reports import report_on
 from tests.saved import H200, detectors, save, timed

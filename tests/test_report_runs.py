@@ -53,13 +53,6 @@ def test_mistakes_are_said_before_anything_runs(run: Run, arguments: list[str], 
     no_traceback(result)
 
 
-def test_a_folder_that_cannot_be_written_is_told_after_the_table(run: Run) -> None:
-    result = run(*OWN, "--report=/proc/report")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.fnmatch_lines(["net *", "--report, --export: '/proc/report' cannot be written: *"])
-    no_traceback(result)
-
-
 def test_where_nothing_was_measured_nothing_is_written(run: Run, project: pytest.Pytester) -> None:
     result = run("-k", "custom", "--report=out")
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
@@ -86,16 +79,6 @@ def test_two_runs_that_save_at_once_lose_nothing(project: pytest.Pytester) -> No
     assert names == ["0001_same.json", "0002_same.json", "0003_same.json"]
     for path in Path(project.path, "results").rglob("*_same.json"):
         assert json.loads(path.read_text())["benchmarks"]
-
-
-def test_an_export_that_fails_keeps_nothing_else_from_being_written(run: Run, project: pytest.Pytester) -> None:
-    result = run(*OWN, "--export=csv=/proc/mine.csv", "--export=bench", "--report=out")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.fnmatch_lines(
-        ["wrote *out: report.md, *", "--report, --export: '/proc/mine.csv' cannot be written: *", "wrote *net.json"]
-    )
-    assert (project.path / "out" / "report.md").is_file()
-    no_traceback(result)
 
 
 def test_a_run_that_may_not_take_the_lock_is_saved_under_a_name_of_its_own(run: Run, project: pytest.Pytester) -> None:
