@@ -19,7 +19,8 @@ from fixtures.children.tree import TreeError, base_tree, find_version
 from fixtures.measure.turns import Turn, turns
 from fixtures.models import PROTOCOL
 from fixtures.readout.statistics import alternating_ratio
-from fixtures.record import Record
+from fixtures.readout.table import flag_legend, table_text
+from fixtures.record import Record, record_from
 
 
 def test_turns_alternate_a_b_b_a_and_are_equally_long() -> None:
@@ -80,6 +81,11 @@ def test_a_pooled_record_holds_all_rounds_and_each_processs_numbers(record: Reco
     assert pool.load_s == 1.0
     assert pool.iters == 5
     assert pool.flags == ("drift", "unstable")
+    assert pool.process_flags == (("drift",), ("drift", "unstable"))
+    assert record_from(pool.extra_info()).told_flags == ("drift:2/2", "unstable:1/2")
+    assert replace(pool, process_flags=()).told_flags == ("drift", "unstable")  # saved before they were kept apart
+    assert "DU1" in table_text([pool])
+    assert flag_legend([pool.told_flags])[-1] == "a number behind it: in so many processes"
     assert pool.params == record.params
     assert pool.latency_p95_ms is None
     assert [note for note in pool.notes if note.startswith("latency_p90_ms, latency_p95_ms, latency_p99_ms: 5 rounds")]

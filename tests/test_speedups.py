@@ -131,6 +131,18 @@ def test_no_ratio_without_equal_work(record: Record) -> None:
     assert "bf16-eager: not the same work: threads 2 -> 1" in shown
 
 
+def test_what_disturbed_either_sides_rounds_stands_beside_the_ratio(record: Record) -> None:
+    slow = {"speedup_baseline_samples_ms": (10.0, 10.0, 10.0, 10.0, 50.0) * 4}
+    disturbed = variant(record, precision="bf16", flags=("host_busy",), **slow)
+    rows = rows_of([record, disturbed, variant(record, precision="int8")], [])
+    shown = {line.split()[0]: line.split()[-1] for line in text(rows).splitlines() if "-eager" in line}
+    assert shown == {"fp32-eager": "–", "bf16-eager": "BU", "int8-eager": "–"}
+    assert "flags, of either side's rounds: B host_busy; U unstable" in text(rows)
+    assert "| BU |" in markdown(rows)
+    pooled = replace(disturbed, process_flags=(("host_busy",), ()))
+    assert "B1U" in text(rows_of([record, pooled], []))
+
+
 def test_markdown_says_the_same(record: Record) -> None:
     rows = rows_of([record, variant(record, precision="bf16")], [replace(GAP, reason="a | b")])
     lines = markdown(rows).splitlines()
