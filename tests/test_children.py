@@ -96,6 +96,13 @@ def run_of(nodeid: str, process: int, record: Record, samples: list[float], side
     return CaseRun(side, process, nodeid, "finished", finished=finished)
 
 
+def test_what_varies_in_one_process_or_between_two_varies(record: Record) -> None:
+    said = replace(record, notes=("varies: gmacs, gflops",))
+    notes = pooled([record, said, replace(record, params=3)], [[0.01]] * 3).notes
+    assert [note for note in notes if note.startswith("varies")] == ["varies: gmacs, gflops, params"]
+    assert not [note for note in pooled([record, record], [[0.01]] * 2).notes if note.startswith("varies")]
+
+
 def test_a_crashed_process_breaks_its_case_and_is_not_averaged_away(record: Record) -> None:
     case = CaseRuns("a")
     case.add(run_of("a", 0, record, [0.01, 0.01]))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from fixtures.chance import Chance
 from fixtures.measure.complexity import count, meta_copy
 from fixtures.models.family import Build, family
 from fixtures.models.model import Model
@@ -201,3 +205,50 @@ def test_yolo_is_counted_unfused_at_the_size_that_ran(
     assert cost.weights_bytes < params * dtype.itemsize  # the timed module's: fusing dropped the batch norms
     assert gflops(model, "forward", torch.empty(1, 3, 640, 640, dtype=dtype)) == at_640
     assert gflops(model, "forward", torch.empty(1, 3, 320, 320, dtype=dtype)) == at_320
+
+
+class SkipsAtRandom(nn.Module):
+    """Six layers, each left out by a draw from what `draw` returns."""
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(6))
+        self.draw = draw
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            if self.draw() < 0.5:
+                x = layer(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [lambda: float(torch.rand(())), lambda: float(np.random.rand()), random.random],
+    ids=["torch", "numpy", "py"],
+)
+def test_layers_skipped_at_random_are_the_same_in_every_count_and_said_to_vary(draw: Callable[[], float]) -> None:
+    costs, states = [], []
+    for own_code in (False, True):
+        draw()  # what was drawn before does not matter
+        before = Chance.now()
+        model = Wrapped(SkipsAtRandom(draw), "random:0")
+        costs.append(count(model, model.forward, (torch.zeros(1, 4),), {}, own_code))
+        states.append(Chance.now() == before)
+    assert costs[0].flops == costs[1].flops
+    assert all(cost.varies for cost in costs)
+    assert states == [True, True]  # the counts took nothing from the numbers that come next
+
+
+def test_a_generator_of_its_own_and_a_count_of_calls_vary_too() -> None:
+    generator = torch.Generator().manual_seed(3)
+    calls = iter(range(100))
+    for draw in (lambda: float(torch.rand((), generator=generator)), lambda: (next(calls) // 6) % 2):
+        model = Wrapped(SkipsAtRandom(draw), "random:0")
+        assert count(model, model.forward, (torch.zeros(1, 4),), {}, True).varies
+
+
+def test_what_is_the_same_every_time_does_not_vary() -> None:
+    for net in (nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.Dropout()), DataDependent()):
+        model = Wrapped(net, "random:0")
+        assert not count(model, model.forward, (torch.zeros(1, 4),), {}, True).varies
