@@ -6,6 +6,7 @@ pytest_plugins = (
     "fixtures.cases",
     "fixtures.inputs",
     "fixtures.progress",
+    "fixtures.state.plugin",
     "fixtures.loading",
     "fixtures.feeds",
     "fixtures.children.pairs",

@@ -47,7 +47,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-    monkeypatch.setattr("time.perf_counter", lambda: made.now_us / 1e6)
+    monkeypatch.setattr("fixtures.clock.perf_counter", lambda: made.now_us / 1e6)
     monkeypatch.setattr("time.sleep", made.sleep)
     return made
 

@@ -63,7 +63,7 @@ def test_peaks_are_the_quickest_of_a_few_calls(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Cpu, "peak_copy_bytes", 1000)
     took = [9.0, 2.0, 1.0, 4.0, 4.0, 4.0, 4.0, 4.0, 9.0, 3.0, 0.5, 3.0, 3.0, 3.0, 3.0, 3.0]
     stamps = iter([stamp for index, seconds in enumerate(took) for stamp in (100.0 * index, 100.0 * index + seconds)])
-    monkeypatch.setattr("fixtures.measure.peaks.time.perf_counter", lambda: next(stamps))
+    monkeypatch.setattr("fixtures.measure.peaks.clock.perf_counter", lambda: next(stamps))
     assert measure_peaks(Cpu(), torch.float32) == Peaks(2 * 10**3 / 1e9, 2 * 1000 / 0.5 / 1e9)
 
 

@@ -113,7 +113,7 @@ def prober(function: Callable[[int], Any], device: Cpu | None = None) -> Prober:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr("fixtures.measure.throughput.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("fixtures.measure.throughput.clock.perf_counter", lambda: now[0])
     return now
 
 
@@ -171,7 +171,7 @@ def test_the_ceiling_stops_before_the_kernel_does(clock: list[float], monkeypatc
 
 def test_a_window_holds_whole_calls_until_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("fixtures.clock.perf_counter", lambda: now[0])
     used: list[int] = []
 
     def call(arguments: Call) -> None:
