@@ -26,7 +26,14 @@ import time, sys, builtins, random, atexit
 time.perf_counter = time.monotonic = lambda: -1e6
 builtins.ascii = lambda *_: 7
 sys.setrecursionlimit(5000)
-class Clock(Net): pass
+import torch
+@atexit.register
+def at_the_end():
+    pass
+class Clock(Net):
+    def forward(self, x):
+        y = self.linear(x.flatten(1))
+        return y if torch.rand(()) < 0.5 else y + self.linear(x.flatten(1))
 """
 
 TORCH = """
@@ -127,6 +134,8 @@ def test_what_a_model_changes_is_told_and_put_back(project: pytest.Pytester) -> 
         assert "threads: the model set 1, 2 were asked for" in notes[f"test_forward[torches-fp32-b{batch}-8]"]
         for told in ("torch.matmul", "torch.nn.functional.linear", "torch.nn.Linear.__call__", "default dtype"):
             assert told in notes[f"test_forward[torches-fp32-b{batch}-8]"]
+        assert "varies: gmacs, gflops, gmadds, mem_read_bytes" in notes[f"test_forward[Clock-fp32-b{batch}-8]"]
+        assert "a handler at exit: at_the_end" in notes[f"test_forward[Clock-fp32-b{batch}-8]"]
         assert "time.perf_counter" in notes[f"test_forward[Clock-fp32-b{batch}-8]"]
         for told in ("sys.stdout", "the working directory", "os.environ (SPOILT)", "file descriptor 1", "SIGTERM"):
             assert told in notes[f"test_forward[Process-fp32-b{batch}-8]"]
