@@ -48,7 +48,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
     monkeypatch.setattr("fixtures.clock.perf_counter", lambda: made.now_us / 1e6)
-    monkeypatch.setattr("time.sleep", made.sleep)
+    monkeypatch.setattr("fixtures.clock.sleep", made.sleep)
     return made
 
 

@@ -33,7 +33,7 @@ class Clock(Cpu):
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
         self.__dict__["now"] = 0.0
-        monkeypatch.setattr("fixtures.measure.alternation.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr("fixtures.measure.alternation.clock.perf_counter", lambda: self.now)
 
     now: float
 
