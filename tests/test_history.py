@@ -146,6 +146,14 @@ def test_a_series_is_of_one_machine_with_equal_inputs_weights_and_threads(folder
         assert sorted(len(series.values) for series in history.series(["latency_p50_ms"])) == [1, 1, 1, 1, 1, 12]
 
 
+def test_a_series_goes_on_where_the_code_that_makes_the_weights_changed(tmp_path: Path) -> None:
+    """Their digest changes with every layer; other files are other models."""
+    for day, weights in enumerate(("file:mine.py:0a", "file:mine.py:0b", "file:mine.py:0c", "file:other.py:0c")):
+        save_day(tmp_path, day, 40.0, weights=weights)
+    with opened(tmp_path / "h.duckdb", [tmp_path]) as (history, _):
+        assert sorted(len(series.values) for series in history.series(["latency_p50_ms"])) == [1, 3]
+
+
 def test_a_run_that_was_saved_twice_counts_once(folder: Path) -> None:
     before = values(folder)
     (folder / "copy.json").write_bytes((folder / "0003_run.json").read_bytes())
