@@ -174,6 +174,10 @@ def test_what_the_machine_alone_would_decide_is_inconclusive(
             {"process_values": {"latency_p50_ms": (9.0, 11.0)}, "process_rounds": (1, 1, 1)},
             "its fields have 2 processes of 3",
         ),
+        (
+            {"process_values": {"params": (3.0, 4.0)}},
+            "params is 2.556e+07 and its processes' 3 to 4",
+        ),
         ({"process_rounds": (2,)}, "its processes have 2 rounds and the file 3"),
     ],
 )
@@ -197,6 +201,22 @@ def test_a_number_that_its_rounds_do_not_have_is_not_judged(
     assert gate.main([base, base, "--gate=latency_p95_ms:900%"]) == 6
     assert "latency_p95_ms is 11.5 and that of its 101 rounds 10.9" in capsys.readouterr().out
     assert gate.main([base, base, "--gate=latency_p50_ms:900%"]) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"latency_p95_ms": None, "process_values": {"latency_p95_ms": (11.0, 11.0)}},
+        {"load_s": 0.0, "process_values": {"load_s": (1.0, 1.0, 1.0)}},
+        {"load_s": 1e-300, "process_values": {"load_s": (1e-300, 1.0, 1e300)}},
+        {"canary_matmul_ms": 0.0, "canary_copy_ms": -1.0},
+    ],
+)
+def test_odd_numbers_are_judged_without_a_traceback(write: Write, record: Record, change: dict[str, Any]) -> None:
+    odd, plain = write("odd.json", {CASE: replace(record, **change)}), write("plain.json")
+    for files in ([odd, plain], [plain, odd], [odd, odd]):
+        rules = [f"--gate={field}" for field in ("latency_p50_ms", "latency_p95_ms", "load_s", "throughput_p50_per_s")]
+        assert gate.main([*files, *rules]) in (0, 1, 6)
 
 
 def test_what_varies_by_itself_does_not_gate(write: Write, record: Record, capsys: pytest.CaptureFixture[str]) -> None:
