@@ -1,9 +1,8 @@
-"""Parts of the children machinery: turns, pooling, the journal, the other version's tree. No process is started."""
+"""Parts of the children machinery: turns, pooling, the journal. No process is started."""
 
 from __future__ import annotations
 
 import math
-import subprocess
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +12,10 @@ import pytest
 from fixtures.children.journal import CaseRun, Journal, JournalError
 from fixtures.children.link import Finished
 from fixtures.children.outcome import CaseRuns, told
+from fixtures.children.places import BASE, HEAD
 from fixtures.children.pool import pooled
-from fixtures.children.sweep import BASE, HEAD, cpus_of
-from fixtures.children.tree import TreeError, base_tree, find_version
+from fixtures.children.sweep import cpus_of
 from fixtures.measure.turns import Turn, turns
-from fixtures.models import PROTOCOL
 from fixtures.readout.statistics import alternating_ratio
 from fixtures.readout.table import flag_legend, table_text
 from fixtures.record import Record, record_from
@@ -148,82 +146,6 @@ def test_a_journal_of_another_run_is_refused_by_name(tmp_path: Path) -> None:
     journal.path.write_text("nonsense")
     with pytest.raises(JournalError, match="is damaged"):
         journal.resume({})
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """Two commits: mine.py says `old`, then `new`; benchmarks/ in both, results/ ignored."""
-    root = tmp_path / "suite"
-    (root / "benchmarks").mkdir(parents=True)
-    (root / "benchmarks" / "test_a.py").write_text("# old\n")
-    (root / "mine.py").write_text("# old\n")
-    git(root, "init", "--quiet", "--initial-branch=main")
-    git(root, "add", ".")
-    git(root, "commit", "--quiet", "-m", "old")
-    (root / "mine.py").write_text("# new\n")
-    (root / "benchmarks" / "test_a.py").write_text("# new\n")
-    git(root, "commit", "--quiet", "--all", "-m", "new")
-    return root
-
-
-def test_a_ref_is_laid_out_under_our_measuring_code_and_gone_afterwards(repository: Path) -> None:
-    version = find_version("HEAD~1", repository, repository)
-    with base_tree(version, repository, repository, {"benchmarks"}) as tree:
-        assert (tree.root / "benchmarks" / "test_a.py").read_text() == "# old\n"
-        assert (tree.root / "fixtures" / "measure" / "case.py").is_file()
-        assert tree.counterpart(repository / "mine.py").read_text() == "# old\n"
-        assert tree.counterpart(repository / "untracked.py") is None
-        assert tree.counterpart(Path("/etc/hostname")) == Path("/etc/hostname")
-        temporary = tree.root.parent
-        assert len(git(repository, "worktree", "list").splitlines()) == 2
-    assert not temporary.exists()
-    assert len(git(repository, "worktree", "list").splitlines()) == 1
-    assert git(repository, "status", "--porcelain", "--ignored") in ("", "?? results/")
-
-
-def test_a_tree_is_removed_when_the_run_breaks(repository: Path) -> None:
-    version = find_version("main", repository, repository)
-    tree = base_tree(version, repository, repository, {"benchmarks"})
-    temporary = tree.__enter__().root.parent
-    assert not tree.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert not temporary.exists()
-    assert len(git(repository, "worktree", "list").splitlines()) == 1
-
-
-def test_a_folder_replaces_what_it_holds(repository: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "mine.py").write_text("# other\n")
-    version = find_version("../other", repository, repository)
-    with base_tree(version, repository, repository, {"benchmarks"}) as tree:
-        assert tree.counterpart(repository / "mine.py").read_text() == "# other\n"
-        assert (tree.root / "benchmarks" / "test_a.py").read_text() == "# new\n"  # the folder has none of its own
-
-
-@pytest.mark.parametrize("text", ["no-such-branch", "--upload-pack=x", "HEAD~9"])
-def test_what_is_neither_a_folder_nor_a_ref_is_said(repository: Path, text: str) -> None:
-    with pytest.raises(TreeError) as error:
-        find_version(text, repository, repository)
-    assert f"--against: {text!r} is neither a folder nor a git ref" in str(error.value)
-
-
-def test_model_code_of_another_protocol_is_refused(repository: Path) -> None:
-    models = repository / "fixtures" / "models"
-    models.mkdir(parents=True)
-    (models / "__init__.py").write_text("PROTOCOL = 99\n")
-    git(repository, "add", ".")
-    git(repository, "commit", "--quiet", "-m", "later")
-    version = find_version("HEAD", repository, repository)
-    tree = base_tree(version, repository, repository, {"benchmarks"})
-    with pytest.raises(TreeError, match=f"is of protocol 99, this checkout's measuring code of {PROTOCOL}"):
-        tree.__enter__()
-    assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
 def test_two_neighbouring_rounds_are_one_piece_of_evidence() -> None:

@@ -24,8 +24,9 @@ from fixtures.children.link import (
     receive_from_child,
     send,
 )
+from fixtures.children.places import BASE, HEAD
 from fixtures.children.process import ChildGoneError, Command
-from fixtures.children.sweep import BASE, HEAD, Plan
+from fixtures.children.sweep import Plan
 from fixtures.measure.rounds import Rounds as PlannedRounds
 
 COMMANDS = {side: Command(side, (), Path(), {}) for side in (BASE, HEAD)}

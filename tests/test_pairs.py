@@ -14,8 +14,8 @@ from fixtures.children import pairs as pairs_module
 from fixtures.children.journal import CaseRun
 from fixtures.children.link import Finished, Ready, Rounds
 from fixtures.children.pairs import Pairs, _Pairing
+from fixtures.children.places import BASE, HEAD
 from fixtures.children.process import Command
-from fixtures.children.sweep import BASE, HEAD
 from fixtures.measure.turns import PairError, Turn, checked_turns
 from fixtures.models.family import Family, Spec
 from fixtures.options import SETTINGS

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.conftest import Run, no_traceback
-from tests.test_children import git
+from tests.own_repository import git
 
 MODELS = '''
 import ctypes, os, signal, time
@@ -163,8 +163,9 @@ def test_a_base_that_is_killed_costs_the_head_nothing(versions: pytest.Pytester,
 
 
 def test_a_base_that_does_not_start_is_told_why(versions: pytest.Pytester, run: Run) -> None:
-    """The model file of the base is no Python; the head's results are kept, and what the base said stands there."""
+    """A benchmark of the base is not importable; the head's results are kept, and what the base said stands there."""
     other = versions.mkdir("other")
+    (other / "mine.py").write_text((versions.path / "mine.py").read_text())
     (other / "conftest.py").write_text("")
     (other / "benchmarks").mkdir()
     (other / "benchmarks" / "test_custom.py").write_text("import no_such_module\n")
@@ -175,16 +176,6 @@ def test_a_base_that_does_not_start_is_told_why(versions: pytest.Pytester, run: 
         ["MISSING *good-fp32*: latency_p50_ms; base: crashed: did not start: *No module named 'no_such_module'*"]
     )
     assert_nothing_left(versions.path)
-
-
-def test_the_same_code_can_run_under_another_interpreter(project: pytest.Pytester, run: Run) -> None:
-    """Here the same one, so that nothing can differ: a comparison of the machine with itself."""
-    project.makepyfile(mine=MODELS.format(seconds=0.002))
-    python = f"--against-python={sys.executable}"
-    result = run("-k", "custom", *ONE, "--model=mine.py:good", python, "--processes=1", "--gate=params", "--isolate")
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(["gate: 1 pass (alternating; 1 pairs of processes)"])
-    assert children_of(os.getpid()) == []
 
 
 @pytest.mark.parametrize(
