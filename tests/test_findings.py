@@ -228,11 +228,11 @@ def test_without_quality_only_equal_sizes_are_the_same_work(tmp_path: Path) -> N
 
 def test_machines_differ_by_gpu_and_by_cores(tmp_path: Path) -> None:
     record = on_gpu(detectors()[0])
-    others = [{**H200, "gpu_uuid": f"GPU-{letter * 12}"} for letter in "ab"]
+    others = [{**H200, "gpu_memory_bytes": gib * 2**30, "gpu_capability": "9.0"} for gib in (141, 70)]
     runs = [read_saved(save(tmp_path / f"{i}.json", [record], machine=m)) for i, m in enumerate(others)]
     assert [machine.label for machine in contents(runs).machines] == [
-        "NVIDIA H200 (aaaaaaaaaaaa)",
-        "NVIDIA H200 (bbbbbbbbbbbb)",
+        "NVIDIA H200 (141 GiB)",
+        "NVIDIA H200 (70 GiB)",
     ]
     cores = [{**MACHINE, "cores_allowed": count} for count in (2, 128)]
     runs = [read_saved(save(tmp_path / f"{i}.json", detectors()[:1], machine=m)) for i, m in enumerate(cores)]

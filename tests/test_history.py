@@ -140,8 +140,8 @@ def test_a_series_is_of_one_machine_with_equal_inputs_weights_and_threads(folder
     with opened(folder / "h.duckdb", [folder]) as (history, _):
         assert sorted(len(series.values) for series in history.series(["latency_p50_ms"])) == [1, 1, 1, 12]
     gpu = replace(detectors()[0], device="cuda:0", device_name="NVIDIA H200")
-    for letter in "ab":
-        save(folder / f"{letter}.json", [gpu], machine={**H200, "gpu_uuid": f"GPU-{letter}"})
+    for capability in ("9.0", "9.1"):
+        save(folder / f"{capability}.json", [gpu], machine={**H200, "gpu_capability": capability})
     with opened(folder / "h.duckdb", [folder]) as (history, _):
         assert sorted(len(series.values) for series in history.series(["latency_p50_ms"])) == [1, 1, 1, 1, 1, 12]
 
