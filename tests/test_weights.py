@@ -64,6 +64,7 @@ def test_a_config_that_ships_with_ultralytics_needs_no_file(tmp_path: Path) -> N
     ("text", "message"),
     [
         ("nothere.pt", "no such file .*nothere.pt'; weights are never downloaded by name"),
+        ("x" * 300 + ".pt", "--weights: 'xxx.*' is no path to a file or folder: File name too long"),
         ("yolov8n.pt", "no such file .*yolov8n.pt'; weights are never downloaded by name"),
         ("nothere/*.pt", r"no file matches 'nothere/\*.pt'"),
         ("empty.pt", "empty.pt' is empty"),
@@ -103,6 +104,7 @@ def test_the_family_is_read_from_the_config(tmp_path: Path) -> None:
         ("mine.txt:net", "expected FILE.py:NAME, got 'mine.txt:net'"),
         ("mine.py:not a name", "expected FILE.py:NAME"),
         ("nothere.py:net", "no such file .*nothere.py'"),
+        ("x" * 300 + ".py:net", "--model: 'xxx.*' is no path to a file or folder: File name too long"),
     ],
 )
 def test_an_own_model_that_cannot_be_used_is_told_why(tmp_path: Path, text: str, message: str) -> None:
