@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.models.own import OwnModelError, parse_own_models
+from fixtures.models.own import OwnModelError, parse_own, parse_own_models
 from fixtures.models.weights import WeightsError, name_from_path, parse_weights
 
 
@@ -64,7 +64,6 @@ def test_a_config_that_ships_with_ultralytics_needs_no_file(tmp_path: Path) -> N
     ("text", "message"),
     [
         ("nothere.pt", "no such file .*nothere.pt'; weights are never downloaded by name"),
-        ("x" * 300 + ".pt", "--weights: 'xxx.*' is no path to a file or folder: File name too long"),
         ("yolov8n.pt", "no such file .*yolov8n.pt'; weights are never downloaded by name"),
         ("nothere/*.pt", r"no file matches 'nothere/\*.pt'"),
         ("empty.pt", "empty.pt' is empty"),
@@ -104,7 +103,6 @@ def test_the_family_is_read_from_the_config(tmp_path: Path) -> None:
         ("mine.txt:net", "expected FILE.py:NAME, got 'mine.txt:net'"),
         ("mine.py:not a name", "expected FILE.py:NAME"),
         ("nothere.py:net", "no such file .*nothere.py'"),
-        ("x" * 300 + ".py:net", "--model: 'xxx.*' is no path to a file or folder: File name too long"),
     ],
 )
 def test_an_own_model_that_cannot_be_used_is_told_why(tmp_path: Path, text: str, message: str) -> None:
@@ -131,3 +129,10 @@ def test_a_name_does_not_depend_on_where_it_is_typed(tmp_path: Path) -> None:
     weights_file(tmp_path, "runs/ghost/weights/best.pt")
     (found,) = parse_weights(["best.pt"], tmp_path / "runs/ghost/weights")
     assert found.name == "ghost"
+
+
+def test_a_name_that_is_too_long_for_any_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--model: 'xxx.*' is no path to a file or folder: File name too long"):
+        parse_own("--model", "x" * 300 + ".py:net", tmp_path)
+    with pytest.raises(ValueError, match=r"--weights: 'xxx.*' is no path to a file or folder: File name too long"):
+        parse_weights(["x" * 300 + ".pt"], tmp_path)
