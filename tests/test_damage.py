@@ -69,6 +69,7 @@ DAMAGED = [
     (json.dumps(content(machine_info={"x": "y" * 2**20})), "machine_info has over 1 MiB"),
     (json.dumps(content(commit_info={"id": ["a"]})), "commit_info: Expected `str | null`, got `array`"),
     (json.dumps(content(failed=None)), "is damaged"),
+    (json.dumps(content(benchmarks=[CASE | {"stats": {"data": "1"}}])), "the rounds of 'a' are '1', expected a list"),
     (json.dumps(content(missing=[{"nodeid": "a"}])), "missing required field `model`"),
     (json.dumps(with_record(flags=None)), "case 'a': damaged record: Expected `array`, got `null` - at `$.flags`"),
     (json.dumps(with_record(params=-1)), "Expected `int` >= 0 - at `$.params`"),
@@ -229,7 +230,7 @@ def test_a_baseline_has_what_pytest_benchmark_shows_of_it(tmp_path: Path) -> Non
     for stats, message in (
         (statistics(), ""),
         (statistics(median=None), "the statistics of 'a' lack median"),
-        (statistics(outliers=3), "the statistics of 'a' lack outliers"),
+        (statistics(outliers="1;2\x1b[2J"), "the statistics of 'a' lack outliers"),
         (statistics(fullname="\x1b[2J"), "the statistics of 'a' hold 'fullname'"),
     ):
         path.write_text(json.dumps(content(benchmarks=[CASE | {"stats": stats}])))
