@@ -171,10 +171,6 @@ def test_what_the_machine_alone_would_decide_is_inconclusive(
             "process 1 has a p50 of 9 ms and rounds of 10",
         ),
         (
-            {"process_values": {"latency_p50_ms": (9.0, 11.0)}, "process_rounds": (1, 1, 1)},
-            "its fields have 2 processes of 3",
-        ),
-        (
             {"process_values": {"params": (3.0, 4.0)}},
             "params is 2.556e+07 and its processes' 3 to 4",
         ),
