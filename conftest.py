@@ -14,6 +14,7 @@ pytest_plugins = (
     "fixtures.quality.plugin",
     "fixtures.children.plugin",
     "fixtures.remote.plugin",
+    "fixtures.readout.failing",
     "fixtures.readout.plugin",
     "fixtures.readout.speedup_plugin",
     "fixtures.readout.gate_plugin",

@@ -16,11 +16,12 @@ from fixtures.children.outcome import CaseRuns, told
 from fixtures.children.pool import pooled
 from fixtures.children.sweep import BASE, HEAD, cpus_of
 from fixtures.children.tree import TreeError, base_tree, find_version
+from fixtures.decoding import record_from
 from fixtures.measure.turns import Turn, turns
 from fixtures.models import PROTOCOL
 from fixtures.readout.statistics import alternating_ratio
 from fixtures.readout.table import flag_legend, table_text
-from fixtures.record import Record, record_from
+from fixtures.record import Record
 
 
 def test_turns_alternate_a_b_b_a_and_are_equally_long() -> None:

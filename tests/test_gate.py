@@ -17,10 +17,12 @@ from fixtures import gate
 from fixtures.missing import Failure
 from fixtures.readout import verdict_table
 from fixtures.readout.gating import Judgement
+from fixtures.readout.pairs import Pair
 from fixtures.readout.rules import parse_rule
-from fixtures.readout.verdicts import SAVED, Pair, judge
+from fixtures.readout.verdicts import SAVED, judge
 from fixtures.record import Record
 from tests.conftest import ROOT, Run, no_traceback
+from tests.saved import faster, timed
 
 CASE = "benchmarks/test_custom.py::test_forward[net-fp32-b8-224]"
 Write = Callable[..., str]
@@ -30,9 +32,15 @@ Write = Callable[..., str]
 def write(tmp_path: Path, record: Record) -> Write:
     """Writes a saved file of records by case id; more keys of the file as keywords."""
 
-    def write_file(name: str, records: dict[str, Record] | None = None, **more: Any) -> str:
+    def write_file(
+        name: str, records: dict[str, Record] | None = None, rounds_s: list[float] | None = None, **more: Any
+    ) -> str:
         benchmarks = [
-            {"fullname": nodeid, "extra_info": each.extra_info(), "stats": {"data": [0.01] * 3}}
+            {
+                "fullname": nodeid,
+                "extra_info": each.extra_info(),
+                "stats": {"data": rounds_s or [each.latency_p50_ms / 1e3] * 3},
+            }
             for nodeid, each in ({CASE: record} if records is None else records).items()
         ]
         machine = {"versions": {"torch": "2.14.1"}, "driver": None}
@@ -49,9 +57,13 @@ def test_the_same_numbers_pass_and_twice_as_slow_is_a_regression(
     base = write("base.json")
     assert gate.main([base, write("same.json"), "--gate=latency_p50_ms:20%"]) == 0
     assert "gate: 1 pass (saved baseline; processes a case: 1 before, 1 now)" in capsys.readouterr().out
-    slow = write("slow.json", {CASE: replace(record, latency_p50_ms=20.0)})
+    slow = write("slow.json", {CASE: timed(20.0, record)})
     assert gate.main([base, slow]) == 1
-    assert f"REGRESSION {CASE}: latency_p50_ms 10 -> 20 (+100.0 %, 95 % CI " in capsys.readouterr().out
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("REGRESSION benchmarks")]
+    assert line == (
+        f"REGRESSION {CASE}: latency_p50_ms 10 -> 20 (+100.0 %, 95 % CI +70.9 … +134.1 %); limit 5 %: certainly "
+        "slower, at least 70.9 %, best estimate beyond it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,7 +84,13 @@ def test_what_differs_is_named_and_nothing_is_judged(
 ) -> None:
     head = write("head.json", {CASE: replace(record, **change)})
     assert gate.main([write("base.json"), head]) == 6
-    assert f"INVALID {CASE}: latency_p50_ms; {named}" in capsys.readouterr().out
+    lifted = ",".join(part.partition(" ")[0] for part in named.split("; "))
+    line = f"INVALID {CASE}: latency_p50_ms; {named}; --allow-different={lifted} compares them all the same"
+    assert line in capsys.readouterr().out.splitlines()
+    assert gate.main([write("base.json"), head, f"--allow-different={lifted}", "--gate=params"]) == 0
+    assert f"compared exactly; {named.split('; ')[0]}: compared all the same" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_torch_and_driver_have_to_agree_unless_allowed(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +101,139 @@ def test_torch_and_driver_have_to_agree_unless_allowed(write: Write, capsys: pyt
     assert "torch 2.14.1 -> 2.15.0; driver unknown -> 570.1\n" in capsys.readouterr().out
     assert gate.main([base, head, "--allow-different=torch", "--gate=params"]) == 6
     assert gate.main([base, head, "--allow-different=torch,driver", "--gate=params"]) == 0
+
+
+def test_weights_that_code_makes_follow_the_code(
+    write: Write, record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Compared, and said; trained weights are another model, and the option that lifts the refusal is named."""
+    base = write("base.json", {CASE: replace(record, weights="file:mine.py:0123456789ab")})
+    head = write("head.json", {CASE: replace(record, weights="file:mine.py:ba9876543210", params=30_000_000)})
+    assert gate.main([base, head, "--gate=params"]) == 1
+    note = "weights file:mine.py:0123456789ab -> file:mine.py:ba9876543210: they follow the code"
+    assert f"limit 0 %, compared exactly; {note}\n" in capsys.readouterr().out
+    trained = write("trained.json", {CASE: replace(record, weights="file:best.pt:ba9876543210")})
+    assert gate.main([base, trained, "--gate=params"]) == 6
+    assert "; --allow-different=weights compares them all the same" in capsys.readouterr().out
+
+
+def test_files_of_different_code_are_not_pooled(
+    write: Write, record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [
+        write(f"{index}.json", {CASE: replace(record, weights=f"file:mine.py:{index}")}) for index in ("aa", "bb", "bb")
+    ]
+    gate.main([*files, files[0], "--gate=params"])
+    assert "processes a case: 2 before, 1 now" in capsys.readouterr().out
+
+
+def test_what_the_machine_alone_would_decide_is_inconclusive(
+    write: Write, record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """14.7 -> 16.1 ms was `improved -26.5 %`: the canary said that the machine was 35 % slower."""
+    slow = (1.0, 1.01, 0.99, 1.0, 1.0)
+
+    def side(p50_ms: float, machine: float) -> Record:
+        values = {
+            "latency_p50_ms": tuple(p50_ms * each for each in slow),
+            "canary_matmul_ms": tuple(machine * each for each in slow),
+            "canary_copy_ms": tuple(machine * each for each in slow),
+        }
+        middles = {"canary_matmul_ms": machine, "canary_copy_ms": machine}
+        return replace(timed(p50_ms, record), **middles, process_values=values)  # type: ignore[arg-type]
+
+    base, head = side(14.7, 1.0), side(16.1, 1.49)
+    assert gate.main([write("base.json", {CASE: base}), write("head.json", {CASE: head}), "--gate-strict"]) == 1
+    said = capsys.readouterr().out
+    assert "INCONCLUSIVE" in said
+    assert (
+        "limit 5 %; +9.5 % as measured; the machine was 49 % slower (canary), taken out; +9.5 % and -26.5 % point in "
+        "opposite directions; more --processes on both sides, or --against would tell"
+    ) in said
+    assert gate.main([write("base.json", {CASE: head}), write("head.json", {CASE: base})]) == 0
+    assert "INCONCLUSIVE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"latency_p50_ms": 8.0, "latency_per_sample_ms": 1.0}, "latency_min_ms 9 is above latency_p50_ms 8"),
+        ({"latency_p90_ms": 11.8}, "latency_p90_ms 11.8 is above latency_p95_ms 11.5"),
+        ({"latency_mean_ms": 13.0}, "latency_mean_ms 13 is above latency_max_ms 12"),
+        ({"latency_per_sample_ms": 2.0}, "latency_per_sample_ms 2 is not latency_p50_ms 10 / 8"),
+        ({"gflops": 4.0}, "gflops 4 is not 2 x gmacs 4"),
+        (
+            {"process_values": {"latency_p50_ms": (14.0, 15.0)}},
+            "latency_p50_ms is 10 and its processes' 14 to 15",
+        ),
+        (
+            {"process_values": {"latency_p50_ms": (9.0, 11.0)}, "process_rounds": (1, 2)},
+            "process 1 has a p50 of 9 ms and rounds of 10",
+        ),
+        (
+            {"process_values": {"params": (3.0, 4.0)}},
+            "params is 2.556e+07 and its processes' 3 to 4",
+        ),
+        ({"process_rounds": (2,)}, "its processes have 2 rounds and the file 3"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_invalid(
+    write: Write, record: Record, capsys: pytest.CaptureFixture[str], change: dict[str, Any], said: str
+) -> None:
+    """As baseline, as head, and among several baselines; whatever of the case is asked for."""
+    wrong = write("wrong.json", {CASE: replace(record, **change)}, rounds_s=[0.01] * 3)
+    right = write("right.json")
+    for files in ([wrong, right], [right, wrong], [wrong, right, right]):
+        assert gate.main([*files, "--gate=params"]) == 6
+        assert f" contradicts itself, {said}; measure it again" in capsys.readouterr().out
+    assert gate.main([right, right, "--gate=params"]) == 0
+
+
+def test_a_number_that_its_rounds_do_not_have_is_not_judged(
+    write: Write, record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rounds = [0.009 + 0.00002 * index for index in range(101)]
+    base = write("base.json", {CASE: record}, rounds_s=rounds)
+    assert gate.main([base, base, "--gate=latency_p95_ms:900%"]) == 6
+    assert "latency_p95_ms is 11.5 and that of its 101 rounds 10.9" in capsys.readouterr().out
+    assert gate.main([base, base, "--gate=latency_p50_ms:900%"]) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"latency_p95_ms": None, "process_values": {"latency_p95_ms": (11.0, 11.0)}},
+        {"load_s": 0.0, "process_values": {"load_s": (1.0, 1.0, 1.0)}},
+        {"load_s": 1e-300, "process_values": {"load_s": (1e-300, 1.0, 1e300)}},
+        {"canary_matmul_ms": 0.0, "canary_copy_ms": -1.0},
+    ],
+)
+def test_odd_numbers_are_judged_without_a_traceback(write: Write, record: Record, change: dict[str, Any]) -> None:
+    odd, plain = write("odd.json", {CASE: replace(record, **change)}), write("plain.json")
+    for files in ([odd, plain], [plain, odd], [odd, odd]):
+        rules = [f"--gate={field}" for field in ("latency_p50_ms", "latency_p95_ms", "load_s", "throughput_p50_per_s")]
+        assert gate.main([*files, *rules]) in (0, 1, 6)
+
+
+def test_what_varies_by_itself_does_not_gate(write: Write, record: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    """Layers that are skipped at random: whichever side says so, and also when strict."""
+    varying = replace(record, gmacs=5.0, gflops=10.0, notes=("fused: nothing", "varies: gmacs, gflops"))
+    base, head = write("base.json"), write("head.json", {CASE: varying})
+    rules = ["--gate=gflops", "--gate=gflops<=1", "--gate-strict"]
+    for files in ([base, head], [head, base]):
+        assert gate.main([*files, *rules[:1], "--gate-strict"]) == 0
+        assert f"INCONCLUSIVE {CASE}: gflops; varies: gflops of equal code; it does not gate" in capsys.readouterr().out
+    assert gate.main([base, head, *rules]) == 0
+    assert gate.main([base, head, "--gate=params", "--gate=gmadds", *rules]) == 1  # gmadds was not measured
+
+
+def test_half_as_slow_again_is_a_regression_from_one_process(write: Write, record: Record) -> None:
+    """Of one case in twelve, flagged on both sides: flags are shown, and excuse nothing."""
+    flagged = replace(record, flags=("host_busy", "drift"))
+    cases = {CASE.replace("net", f"net{index}"): flagged for index in range(12)}
+    base = write("base.json", cases)
+    assert gate.main([base, base]) == 0
+    assert gate.main([base, write("head.json", {**cases, next(iter(cases)): timed(15.0, flagged)})]) == 1
 
 
 def test_missing_new_and_crashed_cases_are_listed(
@@ -103,13 +254,13 @@ def test_missing_new_and_crashed_cases_are_listed(
 def test_several_baselines_are_pooled_into_more_processes(
     write: Write, record: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bases = [write(f"base{i}.json", {CASE: replace(record, latency_p50_ms=10 + i / 100)}) for i in range(5)]
+    bases = [write(f"base{i}.json", {CASE: timed(10 + i / 100, record)}) for i in range(5)]
     assert gate.main([*bases, write("head.json"), "--gate=latency_p50_ms:20%"]) == 0
     assert "processes a case: 5 before, 1 now" in capsys.readouterr().out
 
 
 def test_an_inconclusive_verdict_passes_unless_strict(write: Write, record: Record) -> None:
-    head = write("head.json", {CASE: replace(record, latency_p50_ms=10.3)})
+    head = write("head.json", {CASE: timed(10.3, record)})
     base = write("base.json")
     assert gate.main([base, head]) == 0
     assert gate.main([base, head, "--gate-strict"]) == 1
@@ -159,7 +310,7 @@ def test_the_command_needs_no_torch(write: Write) -> None:
 def test_markdown_puts_the_worst_first_and_escapes_names(write: Write, record: Record, tmp_path: Path) -> None:
     odd = "benchmarks/test_custom.py::test_forward[a|b<script>-fp32-b8-224]"
     base = write("base.json", {CASE: record, odd: record})
-    head = write("head.json", {CASE: record, odd: replace(record, latency_p50_ms=30.0)})
+    head = write("head.json", {CASE: record, odd: timed(30.0, record)})
     gate.main([base, head, "--gate=latency_p50_ms:20%", f"--gate-summary={tmp_path / 'gate.md'}"])
     lines = (tmp_path / "gate.md").read_text().splitlines()
     assert lines[0].startswith("### gate: 1 regression, 1 pass")
@@ -186,6 +337,13 @@ def change_saved(project: pytest.Pytester, change: Callable[[dict[str, Any]], No
     file.write_text(json.dumps(content))
 
 
+def hundred_times_as_fast(content: dict[str, Any]) -> None:
+    """On a machine that says nothing of itself."""
+    for benchmark in content["benchmarks"]:
+        faster(benchmark, 100)
+        benchmark["extra_info"].update(canary_matmul_ms=None, canary_copy_ms=None)
+
+
 OWN = ("-k", "custom", "--model=tiny.py:net", "--batch=1", "--iters=5")
 
 
@@ -196,13 +354,7 @@ def test_a_run_is_gated_by_a_saved_baseline(project: pytest.Pytester, run: Run) 
     assert passed.ret == 0
     passed.stdout.fnmatch_lines(["gate: 2 pass (saved baseline; processes a case: 1 before, 1 now)"])
 
-    def halve(content: dict[str, Any]) -> None:
-        for benchmark in content["benchmarks"]:
-            info = benchmark["extra_info"]
-            info["latency_p50_ms"] /= 100
-            info["canary_matmul_ms"] = info["canary_copy_ms"] = None
-
-    change_saved(project, halve)
+    change_saved(project, hundred_times_as_fast)
     slower = run(*OWN, "--benchmark-compare", "--gate=latency_p50_ms")
     assert slower.ret == 1
     slower.stdout.fnmatch_lines(

@@ -11,8 +11,9 @@ from scipy import stats
 
 from fixtures.readout.estimates import holm
 from fixtures.readout.gating import Judgement
+from fixtures.readout.pairs import Pair, Verdict
 from fixtures.readout.rules import Rule, parse_rule
-from fixtures.readout.verdicts import ALTERNATING, SAVED, Method, Pair, Verdict, judge
+from fixtures.readout.verdicts import ALTERNATING, SAVED, Method, judge
 from fixtures.record import Record
 
 NO_PRIOR = Method("test", 0.02, 0.0, 0, 0.05, "more")
@@ -188,7 +189,7 @@ def test_new_missing_and_invalid_cases_say_why(record: Record) -> None:
     assert [v.why for v in verdicts[1:]] == [
         "measured for the baseline, not now",
         "crashed: SIGSEGV",
-        "torch 2.13.0 -> 2.14.1",
+        "torch 2.13.0 -> 2.14.1; --allow-different=torch compares them all the same",
         "latency_p99_ms: few",
     ]
 
@@ -242,3 +243,48 @@ def test_the_methods_promise_what_the_readme_says() -> None:
     """One false alarm in twenty and in a hundred suite runs, at limits of 5 and 2 %."""
     assert (SAVED.alpha, SAVED.margin) == (0.05, 0.05)
     assert (ALTERNATING.alpha, ALTERNATING.margin) == (0.01, 0.02)
+
+
+def test_a_regression_is_certain_and_its_best_estimate_beyond_the_limit(record: Record) -> None:
+    """In the words of the README, and with the interval's lower end; certain but within the limit it passes."""
+    rule = Rule("latency_p50_ms", share=0.02)
+    (slower,) = judge([Pair("a", rule, record, record, (1.03, 1.031, 1.029, 1.03) * 2)], ALTERNATING)
+    assert slower.low is not None
+    assert slower.why.startswith(
+        f"limit 2 %: certainly slower, at least {slower.low * 100:.1f} %, best estimate beyond it"
+    )
+    assert 0 < slower.low < 0.03
+    (faster,) = judge([Pair("a", rule, record, record, (0.9, 0.901, 0.899, 0.9) * 2)], ALTERNATING)
+    assert "certainly faster, at least 9." in faster.why
+    (more,) = judge(
+        [Pair("a", parse_rule("throughput_p50_per_s:2%"), record, record, (1.1, 1.101, 1.099, 1.1))], ALTERNATING
+    )
+    assert "certainly slower, at least " in more.why
+
+
+def test_no_regression_whose_interval_holds_no_change(record: Record) -> None:
+    """One-sided p of 0.03: below alpha, and the interval that is printed beside reaches below zero."""
+    rule, old = Rule("latency_p50_ms", share=0.0), [10.0, 10.2, 9.9, 10.1]
+    for step in range(40):
+        head = of_processes(record, latency_p50_ms=[value * (1 + step / 1000) for value in old])
+        verdict = one(Pair("a", rule, of_processes(record, latency_p50_ms=old), head), NO_PRIOR)
+        assert (verdict.status == "regression") == (verdict.low is not None and verdict.low > 0)
+
+
+def test_base_head_and_change_reconcile_or_what_lies_between_is_said(record: Record) -> None:
+    """The printed numbers are of all rounds, the change is that of processes, pairs, or without the machine's part."""
+    odd = of_processes(record, latency_p50_ms=[10.0, 10.0, 10.0, 10.0, 15.0])
+    head = replace(odd, latency_p50_ms=12.0)
+    (verdict,) = judge([Pair("a", P50, record, head)], SAVED)
+    assert "; +20.0 % over all rounds, change by processes" in verdict.why
+    (pairs,) = judge([Pair("a", P50, record, head, (1.1,) * 4)], ALTERNATING)
+    assert "; +20.0 % over all rounds, change by pairs" in pairs.why
+    both = replace(paced(record, 1.06, 1.2, 1.0, (1.0,) * 5), latency_p50_ms=14.0)
+    (each,) = judge([Pair("a", P50, paced(record, 1.0, 1.0, 1.0, (1.0,) * 5), both)], SAVED)
+    assert "; +40.0 % over all rounds, +27.2 % by processes; the machine was 6 % slower (canary), taken out" in each.why
+    assert each.change == pytest.approx(1.272 / 1.06 - 1)
+    slower = paced(record, 1.02, 1.0, 1.0, (1.0,) * 5)
+    (little,) = judge([Pair("a", P50, paced(record, 1.0, 1.0, 1.0, (1.0,) * 5), slower)], SAVED)
+    assert "; +2.0 % as measured; the machine was 2 % slower (canary), taken out" in little.why
+    (plain,) = judge([Pair("a", P50, record, replace(record, latency_p50_ms=10.1))], SAVED)
+    assert "as measured" not in plain.why
