@@ -60,7 +60,7 @@ def test_another_processor_of_the_same_name_is_compared_nowhere(tmp_path: Path, 
     (verdict,) = compared(base, head).verdicts
     assert verdict.status == "invalid"
     assert said in verdict.why
-    found = compare(head.records, head.stats, [base], [], head.environment)
+    found = compare(head.records, head.stats, [base], [], environment=head.environment)
     assert said in "; ".join(found.refused[case_id(RECORD)])
     report = contents([base, head])
     assert len({machine.label for machine in report.machines}) == 2
