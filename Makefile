@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help bench test browser runtimes check all all-benchmarks report overhead gate-power speedup-check pools-check report-check models inputs gpu-check clean
+.PHONY: help bench test browser runtimes check all all-benchmarks report overhead gate-power speedup-check pools-check report-check damage-check models inputs gpu-check clean
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -64,6 +64,9 @@ pools-check: $(VENV)/.installed-runtimes  ## Speed-ups of ONNX Runtime and OpenV
 
 report-check: $(VENV)/.installed  ## How long a report of 1,000 cases takes, how large its page is, how fast the history answers
 	$(BIN)/python -m fixtures.checks.report $(ARGS)
+
+damage-check: $(VENV)/.installed  ## 2,000 damaged saved files through every command that reads them: about ten minutes
+	$(BIN)/python -m fixtures.checks.damage $(ARGS)
 
 models: $(VENV)/.installed  ## Published weights of the built-in models (network; 17 GB; ARGS="clip yolo" for some)
 	$(BIN)/python -m fixtures.fetch models $(ARGS)

@@ -15,10 +15,11 @@ from fixtures.children.outcome import CaseRuns, told
 from fixtures.children.places import BASE, HEAD
 from fixtures.children.pool import pooled
 from fixtures.children.sweep import cpus_of
+from fixtures.decoding import record_from
 from fixtures.measure.turns import Turn, turns
 from fixtures.readout.statistics import alternating_ratio
 from fixtures.readout.table import flag_legend, table_text
-from fixtures.record import Record, record_from
+from fixtures.record import Record
 
 
 def test_turns_alternate_a_b_b_a_and_are_equally_long() -> None:

@@ -33,7 +33,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         "max_memory_reserved": lambda index: state.peak_reserved,
         "mem_get_info": lambda index: (10 * 2**30, 80 * 2**30),
         "get_device_name": lambda index: "NVIDIA Fake",
-        "get_device_properties": lambda index: SimpleNamespace(uuid="abc", total_memory=80 * 2**30),
+        "get_device_properties": lambda index: SimpleNamespace(uuid="abc", total_memory=80 * 2**30, major=9, minor=0),
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)

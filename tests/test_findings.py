@@ -9,23 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.readout.budgets import built_in
+from fixtures.readout.budgets import Budget, built_in, parse_limit
+from fixtures.readout.fit import fit
 from fixtures.readout.saved import read_saved
 from fixtures.readout.statistics import median_interval_ms
 from fixtures.record import Record
+from fixtures.report import sides
 from fixtures.report.contents import Report, contents
+from fixtures.report.decisions import ranking, scenarios
 from fixtures.report.findings import (
     batch_gains,
-    choices,
     fronts,
     rankings,
     smallest_batches,
     without_smallest_batch,
 )
-from fixtures.report.intervals import one_process_share, process_interval_ms
 from fixtures.report.machines import slug
+from fixtures.report.picks import choices
 from fixtures.report.sides import compared
-from tests.saved import H200, MACHINE, detectors, save, timed
+from tests.saved import H200, MACHINE, case_id, detectors, save, timed
 
 
 def report_of(tmp_path: Path, records: list[Record], **more: Any) -> Report:
@@ -59,10 +61,10 @@ def test_cases_come_sorted_by_parameters(tmp_path: Path) -> None:
 
 
 def test_what_overlaps_shares_a_place(tmp_path: Path) -> None:
-    records = [timed(10.0, model="a", batch=1), timed(10.5, model="b", batch=1), timed(20.0, model="c", batch=1)]
+    records = [timed(10.0, model="a", batch=1), timed(12.0, model="b", batch=1), timed(20.0, model="c", batch=1)]
     (ranked,) = rankings(report_of(tmp_path, records).cases)
     assert [(each.case.record.model, each.speed) for each in ranked] == [("a", 1), ("b", 1), ("c", 3)]
-    # Five processes that agree tell five per cent apart.
+    # Many processes that agree tell apart what one does not.
     precise = [
         replace(r, process_values={"latency_p50_ms": tuple(r.latency_p50_ms * f for f in (0.999, 1, 1, 1, 1.001) * 4)})
         for r in records
@@ -79,12 +81,6 @@ def test_memory_is_ranked_beside_speed(tmp_path: Path) -> None:
     ]
     (ranked,) = rankings(report_of(tmp_path, records).cases)
     assert [each.memory for each in ranked] == [2, 1, 2]
-
-
-def test_one_processs_interval_is_what_processes_are_known_to_differ_by() -> None:
-    low, high = process_interval_ms(timed(100.0))
-    assert (round(low, 1), round(high, 1)) == (89.5, 111.8)  # t(3) 3.18 x 3.5 %
-    assert round(one_process_share(), 3) == 0.118
 
 
 def test_rounds_of_several_processes_have_no_interval_of_their_own(tmp_path: Path) -> None:
@@ -129,6 +125,102 @@ def test_a_variant_whose_outputs_disagree_neither_leads_the_front_nor_is_chosen(
     assert {choice.case.record.precision for choice in choices(report.cases, [built_in()["realtime-video"]])} == {
         "fp32"
     }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"speedup_unequal": ("threads 2 -> 1",)},
+        {"speedup_unequal": ("rows of model calls a step 2 -> 1",), "steps": 10, "baseline_steps": 10},
+        {"steps": 6, "baseline_steps": 10},
+    ],
+)
+def test_what_was_refused_a_comparison_has_no_place_is_on_no_front_and_is_not_chosen(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    small, fast, worse, _ = detectors()
+    other = replace(timed(5.0, fast), runtime="compile", baseline="fp32-eager", **change)
+    report = report_of(tmp_path, [replace(r, steps=change.get("steps")) for r in (small, fast, worse)] + [other])
+    (ranked,) = rankings(report.cases)
+    assert [(each.case.record.runtime, each.speed, each.memory) for each in ranked] == [
+        ("compile", None, None),
+        ("eager", 1, 1),
+        ("eager", 2, 1),
+        ("eager", 3, 1),
+    ]
+    (front,) = fronts(report.cases)
+    shown = [*front.best, *(case for pair in front.beaten_by for case in pair)]
+    assert {case.record.runtime for case in shown} == {"eager"}
+    chosen = choices(report.cases, list(built_in().values()))
+    assert {choice.case.record.runtime for choice in chosen} == {"eager"}
+    said = " ".join([*ranking(report).lines, *scenarios(report, list(built_in().values())).lines])
+    assert "is the fastest" in said
+    assert "compile" not in said
+
+
+def test_what_was_refused_is_marked_and_a_budget_says_so(tmp_path: Path) -> None:
+    small, fast, _, _ = detectors()
+    other = replace(timed(5.0, fast), runtime="compile", baseline="fp32-eager", speedup_unequal=("threads 2 -> 1",))
+    report = report_of(tmp_path, [small, fast, other])
+    (shown,) = (shown for _, shown in ranking(report).tables)
+    assert [row[:2] for row in shown.rows if "compile" in row[1]] == [("–", "fast forward fp32-compile ≠")]
+    fitted = fit(case_id(other), other, built_in()["realtime-video"], [other])
+    assert fitted.advice[0].startswith("it is not the work of its baseline (threads 2 -> 1)")
+    table = sides.machines(replace(report, relative_to="fast"))
+    assert table is not None
+    assert not [row for _, shown in table.tables for row in shown.rows if "compile" in row[0]]
+
+
+@pytest.mark.parametrize(
+    "change", [{"steps": 10}, {"imgsz": 320}, {"threads": 4}, {"inputs_list": "other.json"}, {"remote_concurrency": 8}]
+)
+def test_on_other_terms_nothing_is_faster(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Fewer steps, a smaller image, more threads, other images, more at once: each alone makes every model faster."""
+    small, fast, _, _ = (replace(record, steps=20, remote_concurrency=1) for record in detectors())
+    easier = replace(timed(5.0, small), model="easier", **change)
+    report = report_of(tmp_path, [small, fast, easier])
+    assert [[each.case.record.model for each in ranked] for ranked in rankings(report.cases)] == [["fast", "small"]]
+    assert [[case.record.model for case in front.best] for front in fronts(report.cases)] == [["fast", "small"]]
+    chosen = choices(report.cases, [built_in()["realtime-video"]])
+    assert sorted(choice.case.record.model for choice in chosen) == ["easier", "fast"]  # one on each terms
+    rows = [
+        row
+        for _, shown in (sides.machines(replace(report, relative_to="small")) or ranking(report)).tables
+        for row in shown.rows
+    ]
+    assert not [row for row in rows if "easier" in row[0]]
+    assert [each.gain for each in batch_gains(report.cases) if each.case.record.model == "easier"] == []
+
+
+def test_a_flag_widens_and_takes_a_place_only_where_nothing_is_left(tmp_path: Path) -> None:
+    times = {"a": 10.0, "b": 14.0, "c": 40.0}
+    busy = [timed(ms, model=name, batch=1, flags=("host_busy",)) for name, ms in times.items()]
+    (ranked,) = rankings(report_of(tmp_path, busy).cases)
+    assert [each.speed for each in ranked] == [1, 1, 3]  # of equal cost, perhaps, and surely slower
+    (calm,) = rankings(report_of(tmp_path, [replace(record, flags=()) for record in busy]).cases)
+    assert [each.speed for each in calm] == [1, 2, 3]
+    (_, shown), *_ = ranking(report_of(tmp_path, busy)).tables
+    assert [row[shown.headings.index("flags")] for row in shown.rows] == ["host_busy"] * 3
+
+
+def test_a_case_leaves_the_front_only_for_one_that_is_surely_faster(tmp_path: Path) -> None:
+    shared: dict[str, Any] = {"family": "yolo", "task": "object detection", "imgsz": 640, "batch": 1}
+    small = timed(10.0, model="small", params=2_000_000, **shared)
+    near, far = timed(10.5, small, model="near", params=3_000_000), timed(30.0, small, model="far", params=3_000_000)
+    (front,) = fronts(report_of(tmp_path, [small, near, far]).cases)
+    assert [case.record.model for case in front.best] == ["small", "near"]
+    assert [(case.record.model, by.record.model) for case, by in front.beaten_by] == [("far", "small")]
+
+
+def test_a_limit_that_the_next_process_may_miss_is_no_recommendation(tmp_path: Path) -> None:
+    budget = Budget("tight", (parse_limit("latency", "< 50 ms", "must", "test"),))
+    for ms, verdict in ((30.0, "recommended"), (48.0, "perhaps"), (52.0, "perhaps"), (80.0, "none fits; closest")):
+        record = replace(timed(ms, model="a", batch=1), latency_p95_ms=None)
+        (_, shown), *_ = scenarios(report_of(tmp_path, [record]), [budget]).tables
+        assert shown.rows[0][shown.headings.index("verdict")] == verdict
+    fps = Budget("fast", (parse_limit("fps", "> 20", "must", "test"),))
+    (choice,) = choices(report_of(tmp_path, [replace(timed(48.0, model="a", batch=1))]).cases, [fps])
+    assert (choice.violated, choice.open) == (0, 1)
 
 
 def test_works_are_compared_within_their_task_and_machine_only(tmp_path: Path) -> None:
@@ -228,11 +320,11 @@ def test_without_quality_only_equal_sizes_are_the_same_work(tmp_path: Path) -> N
 
 def test_machines_differ_by_gpu_and_by_cores(tmp_path: Path) -> None:
     record = on_gpu(detectors()[0])
-    others = [{**H200, "gpu_uuid": f"GPU-{letter * 12}"} for letter in "ab"]
+    others = [{**H200, "gpu_memory_bytes": gib * 2**30, "gpu_capability": "9.0"} for gib in (141, 70)]
     runs = [read_saved(save(tmp_path / f"{i}.json", [record], machine=m)) for i, m in enumerate(others)]
     assert [machine.label for machine in contents(runs).machines] == [
-        "NVIDIA H200 (aaaaaaaaaaaa)",
-        "NVIDIA H200 (bbbbbbbbbbbb)",
+        "NVIDIA H200 (141 GiB)",
+        "NVIDIA H200 (70 GiB)",
     ]
     cores = [{**MACHINE, "cores_allowed": count} for count in (2, 128)]
     runs = [read_saved(save(tmp_path / f"{i}.json", detectors()[:1], machine=m)) for i, m in enumerate(cores)]

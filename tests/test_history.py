@@ -140,8 +140,8 @@ def test_a_series_is_of_one_machine_with_equal_inputs_weights_and_threads(folder
     with opened(folder / "h.duckdb", [folder]) as (history, _):
         assert sorted(len(series.values) for series in history.series(["latency_p50_ms"])) == [1, 1, 1, 12]
     gpu = replace(detectors()[0], device="cuda:0", device_name="NVIDIA H200")
-    for letter in "ab":
-        save(folder / f"{letter}.json", [gpu], machine={**H200, "gpu_uuid": f"GPU-{letter}"})
+    for capability in ("9.0", "9.1"):
+        save(folder / f"{capability}.json", [gpu], machine={**H200, "gpu_capability": capability})
     with opened(folder / "h.duckdb", [folder]) as (history, _):
         assert sorted(len(series.values) for series in history.series(["latency_p50_ms"])) == [1, 1, 1, 1, 1, 12]
 
@@ -160,12 +160,24 @@ def test_a_run_that_was_saved_twice_counts_once(folder: Path) -> None:
     assert values(folder) == before
 
 
-@pytest.mark.parametrize("content", [b"", b"no database at all", b"x" * 20_000])
-def test_a_damaged_file_is_made_anew(folder: Path, content: bytes) -> None:
-    (folder / "locks").mkdir()
-    (folder / "locks" / "h.duckdb").write_bytes(content)
-    with opened(folder / "locks" / "h.duckdb", [folder]) as (history, _):
-        assert history.run_count() == 12
+@pytest.mark.parametrize("content", [b"", b"no database at all", b"12345678DUCK" + b"x" * 20_000])
+def test_a_file_that_may_be_anybodys_is_left_alone(
+    folder: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its ending says nothing; what is damaged cannot be told from what is another's."""
+    (folder / "h.duckdb").write_bytes(content)
+    assert main([str(folder), "--file", str(folder / "h.duckdb")]) == 2
+    assert (folder / "h.duckdb").read_bytes() == content
+    assert "can be deleted: it is made anew" in " ".join(capsys.readouterr().err.split())
+    (folder / "h.duckdb").unlink()
+    assert [len(found) for found in values(folder).values()] == [12]
+
+
+def test_a_log_without_its_database_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "h.duckdb.wal").write_text("mine")
+    assert main([str(folder), "--file", str(folder / "h.duckdb")]) == 2
+    assert (folder / "h.duckdb.wal").read_text() == "mine"
+    assert "h.duckdb.wal' is the log of a database that is gone" in capsys.readouterr().err
 
 
 def test_of_a_file_that_is_damaged_within_it_is_said_what_to_do(
@@ -210,6 +222,7 @@ def test_a_file_that_another_program_has_open_is_left_alone(folder: Path, capsys
 def test_a_file_of_another_layout_is_made_anew(folder: Path) -> None:
     with duckdb.connect(folder / "h.duckdb") as connection:
         connection.execute("create table layout as select 'older' as layout")
+        connection.execute("create table runs as select 1 as one; create table records as select 1 as one")
     assert [len(found) for found in values(folder).values()] == [12]
 
 
@@ -219,13 +232,14 @@ def test_a_truncated_run_is_left_out_until_it_is_whole(folder: Path, capsys: pyt
     (folder / "foreign.json").write_text("{}")
     (folder / "gone.json").symlink_to(folder / "nowhere.json")
     arguments = [str(folder), "--file", str(folder / "h.duckdb")]
-    assert main(arguments) == 0
+    assert main(arguments) == 6
     read = capsys.readouterr()
     assert "of 11 runs" in read.out
     assert "history: left out: saved run" in read.err
     assert "foreign" not in read.err
     assert "gone.json" in read.err
     (folder / "0012_run.json").write_bytes(whole)
+    (folder / "gone.json").unlink()
     assert main(arguments) == 0
     assert "of 12 runs" in capsys.readouterr().out
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import re
+import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,6 +165,112 @@ def test_a_source_that_cannot_be_used_is_told_why(
     with pytest.raises(InputsError, match=re.escape(message)):
         fixed_images(with_images(settings, source), tmp_path)
     assert not list((tmp_path / "results").rglob("*.json"))  # nothing half chosen is left behind
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A few bytes that say to be an image of that size."""
+    stream = io.BytesIO()
+    Image.new("1", (1, 1)).save(stream, "PNG")
+    content = bytearray(stream.getvalue())
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
+@pytest.fixture
+def strange(tmp_path: Path, photos: Path) -> Path:
+    """Sources that a folder, a data.yaml or a list may turn out to be."""
+
+    def image(name: str, content: bytes | Image.Image) -> None:
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            (tmp_path / name / f"{index}.png").write_bytes((photos / f"{index}.jpg").read_bytes())
+        file = tmp_path / name / "3.png"
+        file.write_bytes(content) if isinstance(content, bytes) else content.save(file)
+
+    image("bomb", png_of(50_000, 50_000))
+    image("large", png_of(10_000, 10_000))
+    image("long", Image.new("RGB", (1, 100)))
+    image("deep", Image.fromarray(np.full((8, 8), 30_000, np.uint16)))
+    image("kinds", Image.new("CMYK", (8, 8)).convert("P"))
+    image("dot", Image.new("RGB", (1, 1)))
+    image("special", b"")
+    for kind in (os.mkfifo, os.mkdir):
+        kind(tmp_path / "special" / f"{kind.__name__}.png")  # type: ignore[operator]
+    (tmp_path / "special" / "3.png").unlink()
+    (tmp_path / "special" / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "special" / "loop.png").symlink_to("loop.png")
+    (tmp_path / "special" / "again").symlink_to(tmp_path / "special")
+    image("named", b"")
+    (tmp_path / "named" / "3.png").rename(tmp_path / "named" / os.fsdecode(b"\xff.png"))
+    (tmp_path / "self.yaml").write_text("val: self.yaml\n")
+    (tmp_path / "laughs.yaml").write_text(
+        "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40)) + "val: *a39\n"
+    )
+    (tmp_path / "nested.yaml").write_text("val: " + "[" * 20_000 + "]" * 20_000)
+    (tmp_path / "number.yaml").write_text("val: " + "9" * 5000)
+    (tmp_path / "table.yaml").write_text("val: {1: [2]}")
+    (tmp_path / "utf16.yaml").write_bytes("val: photos".encode("utf-16"))
+    (tmp_path / "long.yaml").write_text("val: " + "x" * 300)
+    os.mkfifo(tmp_path / "fifo.yaml")
+    (tmp_path / "long.txt").write_text("x" * 300 + "\n")
+    (tmp_path / "utf16.txt").write_bytes("photos/1.jpg".encode("utf-16"))
+    (tmp_path / "many.txt").write_text("a\n" * 1_000_001)
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("bomb", "3.png' has over 89 million pixels; scale or remove it"),
+        ("large", "3.png' has over 89 million pixels; scale or remove it"),
+        ("long", "3.png' has 1 x 100 pixels, over 40 times as long as wide"),
+        ("deep", "3.png' has more than 8 bits a value (I;16)"),
+        ("special", "holds 3 images, 4 were asked for"),
+        ("named", "is not UTF-8, which the list is in; rename it"),
+        ("self.yaml", "names 'self.yaml' under 'val'; name a folder or a .txt list"),
+        ("laughs.yaml", "has an alias, *a0; write out what it means"),
+        ("nested.yaml", "is nested more than 20 deep"),
+        ("number.yaml", "is not readable YAML: Exceeds the limit"),
+        ("table.yaml", "must name a folder or a .txt list under 'val'"),
+        ("utf16.yaml", "is not readable YAML"),
+        ("long.yaml", "no such file or folder"),
+        ("fifo.yaml", "no such file or folder"),
+        ("long.txt", "lists "),
+        ("utf16.txt", "is not a text file in UTF-8"),
+        ("many.txt", "has 1,000,001 lines; list at most 1,000,000 images"),
+        ("circle", "is no path to a file or folder: Too many levels of symbolic links"),
+        ("x" * 300, "is no path to a file or folder: File name too long"),
+        ("~nobody_at_all/x", "is no path to a file or folder: "),
+        ("a\0b", "is no path to a file or folder: "),
+    ],
+    ids=lambda text: text[:12].replace("\0", ""),
+)
+def test_what_no_model_can_be_given_is_one_line(settings: Settings, strange: Path, source: str, message: str) -> None:
+    with pytest.raises(InputsError, match=re.escape(message)) as told:
+        fixed_images(with_images(settings, source), strange)
+    assert len(str(told.value).splitlines()) == 1
+    assert len(str(told.value)) < 600
+
+
+@pytest.mark.parametrize("source", ["kinds", "dot"])
+def test_palettes_and_single_pixels_are_images(settings: Settings, strange: Path, source: str) -> None:
+    images = fixed_images(with_images(settings, source), strange)
+    assert images.image(3).shape[2] == 3
+
+
+def test_an_animation_is_its_first_picture(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
+    assert decode(tmp_path / "moving.png")[0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_list_of_other_files_than_the_synthetic_ones_is_refused(settings: Settings, tmp_path: Path) -> None:
+    images = fixed_images(settings, tmp_path)
+    images.list_path.write_text(images.list_path.read_text().replace("0002.ppm", "../../mine.ppm"))
+    with pytest.raises(InputsError, match="names other files than the synthetic ones"):
+        fixed_images(settings, tmp_path)
 
 
 def test_an_image_that_changed_is_refused(settings: Settings, photos: Path, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def hover(page: Chrome, y: float) -> list[str]:
 def test_hovering_shows_the_case_and_its_interval(page: Chrome) -> None:
     lines = hover(page, 2)
     assert lines[0] == "forward small fp32 b1 640, NVIDIA H200"
-    assert lines[2].startswith("p50 2 ms, 95 % CI as another process would find it 1.789 … 2.236 ms; ")
+    assert lines[2].startswith("p50 2 ms, 95 % CI as another process would find it 1.746 … 2.291 ms; ")
     assert re.search(r"of these 100 rounds 1\.9\d+ … 2\.0\d+ ms$", lines[2])
     assert hover(page, 16)[3] == "speed-up 5, 95 % CI 4.5 … 5.5"
 

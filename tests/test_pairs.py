@@ -16,11 +16,11 @@ from fixtures.children.link import Finished, Ready, Rounds
 from fixtures.children.pairs import Pairs, _Pairing
 from fixtures.children.places import BASE, HEAD
 from fixtures.children.process import Command
+from fixtures.decoding import record_from
 from fixtures.measure.turns import PairError, Turn, checked_turns
 from fixtures.models.family import Family, Spec
 from fixtures.options import SETTINGS
 from fixtures.progress import Progress
-from fixtures.record import record_from
 from fixtures.variants import Variant
 from tests.conftest import RECORD, Run, Saved
 from tests.test_settings import parsed

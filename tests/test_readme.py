@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from fixtures.checks import gate_power, overhead, report, speedup
+from fixtures.checks import coverage, gate_power, overhead, report, speedup
 from fixtures.checks.finding import findings_markdown
 from fixtures.checks.gate_power_table import markdown as gate_power_markdown
 from fixtures.readout import speedups
@@ -47,6 +47,10 @@ def test_what_the_speedup_table_says_of_no_difference_is_the_saved_one() -> None
 
 def test_the_gates_error_rates_are_those_of_the_saved_trials() -> None:
     assert gate_power_markdown(gate_power.read()) in README
+
+
+def test_how_often_a_fresh_process_is_within_is_the_saved_one() -> None:
+    assert coverage.markdown() in README
 
 
 @pytest.mark.parametrize(

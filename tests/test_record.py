@@ -7,7 +7,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from fixtures.record import RECORD_VERSION, Record, RecordError, record_from
+from fixtures.decoding import RecordError, record_from
+from fixtures.record import RECORD_VERSION, Record
 
 # Field names are contracts: CI scripts and saved baselines rely on them.
 _FIELDS = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.models.own import OwnModelError, parse_own_models
+from fixtures.models.own import OwnModelError, parse_own, parse_own_models
 from fixtures.models.weights import WeightsError, name_from_path, parse_weights
 
 
@@ -129,3 +129,10 @@ def test_a_name_does_not_depend_on_where_it_is_typed(tmp_path: Path) -> None:
     weights_file(tmp_path, "runs/ghost/weights/best.pt")
     (found,) = parse_weights(["best.pt"], tmp_path / "runs/ghost/weights")
     assert found.name == "ghost"
+
+
+def test_a_name_that_is_too_long_for_any_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--model: 'xxx.*' is no path to a file or folder: File name too long"):
+        parse_own("--model", "x" * 300 + ".py:net", tmp_path)
+    with pytest.raises(ValueError, match=r"--weights: 'xxx.*' is no path to a file or folder: File name too long"):
+        parse_weights(["x" * 300 + ".pt"], tmp_path)

@@ -149,7 +149,7 @@ def observations() -> Iterator[tuple[str, Callable[[], str]]]:
         yield f"{name}.csv", lambda file=file: _csv(file)
     for name in ("pooled", "budgets", "speedups"):
         yield f"{name}.gate.txt", lambda file=runs[name]: _gated(file, file)
-    for name in others.keys() - runs.keys():
+    for name in sorted(others.keys() - runs.keys()):
         yield f"{name}.show.md", lambda file=others[name]: _said(show.main, [str(file), "--markdown"])
         yield f"{name}.gate.txt", lambda file=others[name]: _gated(file, file)
     for name in ("speedups", "speedup-yolov8n"):
