@@ -27,7 +27,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(all_benchmarks.ROOT / name, tmp_path / name)
     (tmp_path / "results").mkdir()
     monkeypatch.setattr(all_benchmarks, "ROOT", tmp_path)
-    monkeypatch.setattr(all_benchmarks, "_JOURNAL", tmp_path / "results" / "unfinished.jsonl")
+    monkeypatch.setattr(all_benchmarks, "_JOURNALS", tmp_path / "results" / "unfinished")
     return tmp_path
 
 
@@ -98,7 +98,8 @@ def test_what_was_interrupted_goes_on(
     root: Path, play: Callable[[Start], list[list[str]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(command: list[str]) -> int:
-        (root / "results" / "unfinished.jsonl").write_text("{}")
+        (root / "results" / "unfinished").mkdir(exist_ok=True)
+        (root / "results" / "unfinished" / "1-1.jsonl").write_text("{}")
         save(json_of(command), detectors()[:1])
         return 2
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from fixtures.children.journal import CaseRun, Journal, JournalError
+from fixtures.children.journal import CaseRun, Journal, JournalError, folder, path_for, still_valid
 from fixtures.children.link import Finished
 from fixtures.children.outcome import CaseRuns, told
 from fixtures.children.places import BASE, HEAD
@@ -111,8 +113,9 @@ def test_a_crashed_process_breaks_its_case_and_is_not_averaged_away(record: Reco
     assert side.record is None
     assert side.failure is not None
     assert told(side.failure, 5) == (
-        "process 2 of 5: crashed: its process was ended by SIGSEGV; it held at most 800 MiB\n    Fatal Python error"
+        "process 2 of 5: crashed: its process was ended by SIGSEGV; it held at most 800 MiB"
     )
+    assert side.trace == "    Fatal Python error"  # goes to a file
 
 
 def test_ratios_pair_the_processes_that_both_sides_have(record: Record) -> None:
@@ -124,29 +127,61 @@ def test_ratios_pair_the_processes_that_both_sides_have(record: Record) -> None:
     assert case.contest().ratios == pytest.approx((1.0, 1.2))
 
 
+def abandoned_journal(root: Path) -> Journal:
+    """Of a process that is gone: no process began at 1."""
+    return Journal(folder(root) / f"{os.getpid()}-1.jsonl")
+
+
 def test_a_journal_gives_back_what_was_finished_and_survives_a_torn_line(tmp_path: Path, record: Record) -> None:
-    journal = Journal(tmp_path / "results" / "unfinished.jsonl")
+    journal = abandoned_journal(tmp_path)
     journal.begin({"--seed": "42"})
     runs = [run_of("a", 0, record, [0.01]), CaseRun(HEAD, 0, "b", "timeout", "no sign of life", 5)]
     for run in runs:
         journal.add(run)
     with journal.path.open("ab") as stream:
         stream.write(b'{"side":"head","proc')
-    assert journal.resume({"--seed": "42"}) == runs
-    journal.end()
-    assert not journal.path.exists()
+    ours = Journal(path_for(tmp_path, os.getpid()))
+    assert ours.take_over({"--seed": "42"}, tmp_path) == (runs, [])
+    assert not journal.path.exists()  # ours now, so that no other run takes it too
+    ours.end()
+    assert not folder(tmp_path).exists()
 
 
-def test_a_journal_of_another_run_is_refused_by_name(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "unfinished.jsonl")
+def test_what_belongs_to_another_run_is_said_and_not_taken(tmp_path: Path, record: Record) -> None:
+    ours = Journal(path_for(tmp_path, os.getpid()))
     with pytest.raises(JournalError, match="nothing to resume"):
-        journal.resume({})
-    journal.begin({"--seed": "42", "torch": "2.14.1"})
-    with pytest.raises(JournalError, match="--seed 42 -> 43"):
-        journal.resume({"--seed": "43", "torch": "2.14.1"})
-    journal.path.write_text("nonsense")
-    with pytest.raises(JournalError, match="is damaged"):
-        journal.resume({})
+        ours.take_over({}, tmp_path)
+    theirs = abandoned_journal(tmp_path)
+    theirs.begin({"--seed": "42", "torch": "2.14.1"}, [run_of("a", 0, record, [0.01])])
+    runs, (note,) = ours.take_over({"--seed": "43", "torch": "2.14.1"}, tmp_path)
+    assert runs == []
+    assert "--seed 42 -> 43" in note
+    assert theirs.path.exists()  # its own settings still resume it
+    theirs.path.write_text("nonsense")
+    runs, (note,) = ours.take_over({}, tmp_path)
+    assert "is damaged" in note
+
+
+def test_a_run_that_still_goes_on_is_not_resumed_by_another(tmp_path: Path) -> None:
+    Journal(path_for(tmp_path, os.getpid())).begin({})
+    with pytest.raises(JournalError, match="nothing to resume"):
+        Journal(folder(tmp_path) / "other.jsonl").take_over({}, tmp_path)
+
+
+def test_results_whose_files_have_changed_are_measured_anew(record: Record) -> None:
+    run = msgspec.structs.replace(run_of("a", 0, record, [0.01]), files={"/x/mine.py": "abc"})
+    assert still_valid([run], {"/x/mine.py": "abc"}) == ([run], [])
+    kept, (note,) = still_valid([run], {"/x/mine.py": "other"})
+    assert kept == []
+    assert note == "--resume: 'mine.py' has changed, 1 result measured anew"
+
+
+def test_a_full_disk_costs_the_journal_and_not_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("where the folder would be")
+    journal = Journal(tmp_path / "file" / "1-1.jsonl")
+    journal.begin({})
+    journal.add(CaseRun(HEAD, 0, "a", "timeout"))
+    assert journal.problem is not None
 
 
 def test_two_neighbouring_rounds_are_one_piece_of_evidence() -> None:

@@ -81,7 +81,7 @@ def test_what_breaks_a_model_is_its_result_and_the_rest_goes_on(project: pytest.
     assert [verdict["status"] for verdict in saved["gate"]["verdicts"]] == ["pass"]
     result.stdout.fnmatch_lines(["FAILED *segfault* - crashed: its process was ended by SIGSEGV*"])
     assert children_of(os.getpid()) == []
-    assert not (project.path / "results" / "unfinished.jsonl").exists()
+    assert not (project.path / "results" / "unfinished").exists()
 
 
 def children_of(pid: int) -> list[psutil.Process]:
@@ -141,7 +141,7 @@ def test_a_slower_head_is_found_against_a_git_ref(
 def assert_nothing_left(root: Path) -> None:
     assert children_of(os.getpid()) == []
     assert len(git(root, "worktree", "list").splitlines()) == 1
-    assert not (root / "results" / "unfinished.jsonl").exists()
+    assert not (root / "results" / "unfinished").exists()
 
 
 def test_a_base_that_is_killed_costs_the_head_nothing(versions: pytest.Pytester, run: Run) -> None:
@@ -218,7 +218,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(project: pytest.Pyt
     assert resumed.returncode == 0, resumed.stdout
     assert rounds(project.path) == {"good": 8, "second": 8}
     assert (project.path / "built").read_text() == "xxx"  # built once more, for what was missing
-    assert not (project.path / "results" / "unfinished.jsonl").exists()
+    assert not (project.path / "results" / "unfinished").exists()
 
 
 def rounds(folder: Path) -> dict[str, int]:
@@ -234,7 +234,7 @@ def rounds(folder: Path) -> dict[str, int]:
         (["--processes=0"], "--processes: expected an integer from 1 to 1000, got '0'"),
         (["--processes=many"], "--processes: expected an integer from 1 to 1000, got 'many'"),
         (["--isolate", "--case-timeout=soon"], "--case-timeout: expected a positive number of seconds, got 'soon'"),
-        (["--resume"], "--resume: continues a run with --isolate, --processes or --against"),
+        (["--resume"], "--resume: nothing to resume"),
         (["--isolate", "--resume"], "--resume: nothing to resume"),
         (["--isolate", "--benchmark-disable"], "nothing is measured under --benchmark-disable"),
         (["--isolate", "-n1"], "nothing is measured under --benchmark-disable, --benchmark-skip or xdist (-n)"),

@@ -1,0 +1,116 @@
+"""Whole plain runs as processes: what a model does to its process is its case's failure, nothing finished is lost."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.test_sweeps import children_of
+
+MODELS = """
+import ctypes, os, pathlib, signal, sys, time
+import pytest
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, before=lambda: None):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.before = before
+
+    def forward(self, x):
+        self.before()
+        return self.linear(x[..., :4])
+
+def interrupt():
+    raise KeyboardInterrupt
+
+def hang_once():
+    if not pathlib.Path("hanging").exists():
+        pathlib.Path("hanging").touch()
+        time.sleep(3600)
+
+def first():
+    with open("built", "a") as file:
+        file.write("x")
+    return Net()
+def leaves(): return Net(lambda: os._exit(0))
+def ends(): return Net(lambda: sys.exit(0))
+def skips(): return Net(lambda: pytest.skip("not today"))
+def quits(): return Net(lambda: pytest.exit("enough", returncode=0))
+def interrupts(): return Net(interrupt)
+def forks(): return Net(os.fork)
+def segfaults(): return Net(lambda: ctypes.string_at(0))
+def last(): return Net()
+def hangs(): return Net(hang_once)
+def stuck(): return Net(lambda: time.sleep(3600))
+"""
+
+
+def command(*names: str) -> list[str]:
+    models = [f"--model=mine.py:{name}" for name in names]
+    options = ["-k", "custom", "--batch=1", "--iters=3", "--warmup=0", "--imgsz=32", "--benchmark-json=out.json"]
+    return [sys.executable, "-m", "pytest", "benchmarks", *options, *models]
+
+
+def saved_models(folder: Path) -> list[str]:
+    return [each["extra_info"]["model"] for each in json.loads((folder / "out.json").read_text())["benchmarks"]]
+
+
+def test_whatever_a_model_does_to_its_process_the_others_are_measured(project: pytest.Pytester) -> None:
+    project.makepyfile(mine=MODELS)
+    names = ("first", "leaves", "ends", "skips", "quits", "interrupts", "forks", "segfaults", "stuck", "last")
+    done = subprocess.run(
+        [*command(*names), "--case-timeout=20"], cwd=project.path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stdout
+    assert saved_models(project.path) == ["first", "last"]
+    for line in (
+        "crashed: its process ended with exit code 0; it held",
+        "SystemExit: 0 (mine.py:",
+        "Skipped: not today (mine.py:",
+        "Exit: enough (mine.py:",
+        "KeyboardInterrupt (mine.py:",
+        "came back twice",
+        "crashed: its process was ended by SIGSEGV (mine.py:",
+        "timeout: no sign of life for 20 s (--case-timeout), killed (mine.py:",
+    ):
+        assert line in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "INTERNALERROR" not in done.stdout
+    assert (project.path / "results/failures/test_custom.py_test_forward_ends-fp32-b1-32.txt").exists()
+    assert not (project.path / "results/unfinished").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_keeps_what_it_has_and_is_resumed(project: pytest.Pytester, number: signal.Signals) -> None:
+    project.makepyfile(mine=MODELS)
+    started = subprocess.Popen(command("first", "hangs"), cwd=project.path, stdout=subprocess.PIPE, text=True)
+    deadline_s = time.monotonic() + 120
+    while not (project.path / "hanging").exists():
+        assert started.poll() is None
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    (running,) = children_of(started.pid)
+    started.send_signal(number)
+    output, _ = started.communicate(timeout=120)
+    running.wait(20)
+    if number == signal.SIGTERM:
+        assert started.returncode == pytest.ExitCode.INTERRUPTED, output
+        assert saved_models(project.path) == ["first"]
+    else:
+        assert started.returncode == -number
+        assert not (project.path / "out.json").exists()
+    assert len(list((project.path / "results/unfinished").glob("*.jsonl"))) == 1
+    again = [*command("first", "hangs"), "--resume"]
+    resumed = subprocess.run(again, cwd=project.path, capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stdout
+    assert saved_models(project.path) == ["first", "hangs"]
+    assert (project.path / "built").read_text() == "x"  # what was finished is not measured again
+    assert not (project.path / "results/unfinished").exists()
