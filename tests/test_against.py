@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -245,11 +246,11 @@ def from_own(project: pytest.Pytester, own: Path, monkeypatch: pytest.MonkeyPatc
     """Runs the suite, which lies elsewhere, from the user's own repository."""
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(own)
-    few = ("-k", "custom", "--batch=1", "--imgsz=8", "--iters=4", "--warmup=1", "--processes=1", "--gate=params")
+    few = ("-k", "custom", "--batch=1", "--imgsz=8", "--iters=4", "--warmup=1", "--processes=1")
 
-    def run_suite(*args: str) -> pytest.RunResult:
+    def run_suite(*args: str, gate: str = "--gate=params") -> pytest.RunResult:
         out = f"--benchmark-json={project.path / 'out.json'}"
-        return project.runpytest_inprocess(str(project.path / "benchmarks"), *few, out, *args)
+        return project.runpytest_inprocess(str(project.path / "benchmarks"), *few, out, gate, *args)
 
     return run_suite
 
@@ -295,3 +296,28 @@ def test_an_editable_install_is_turned_and_equal_code_is_said_under_another_inte
     saved = json.loads((project.path / "out.json").read_text())["against"]
     assert saved["same_code"]
     assert saved["files"]["src/pkg/net.py"][BASE] == saved["files"]["src/pkg/net.py"][HEAD]
+
+
+@pytest.mark.parametrize("editable", [False, True])
+def test_a_saved_baseline_of_ones_own_repository_is_compared_and_a_change_fails_its_case(
+    own: Path, from_own: FromOwn, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, editable: bool
+) -> None:
+    """Saved at the older commit, compared at the newer: a tenth more parameters, in JUnit and in the last line too."""
+    site = own.parent / "site"
+    if editable:
+        installed_editable(own, site, finder=True)
+        (site / "sitecustomize.py").write_text(f"import site\nsite.addsitedir({str(site)!r})\n")
+    monkeypatch.setenv("PYTHONPATH", str(site) if editable else "src")
+    storage = f"--benchmark-storage=file://{project.path / 'kept'}"
+    git(own, "checkout", "--quiet", "main~1")
+    before = from_own("--model=bench/entry.py:net", storage, "--benchmark-save=base", gate="--gate=params<=500")
+    assert before.ret == 0
+    git(own, "checkout", "--quiet", "main")
+    junit = project.path / "junit.xml"
+    after = from_own("--model=bench/entry.py:net", storage, "--benchmark-compare=0001", f"--junit-xml={junit}")
+    assert after.ret == 1
+    after.stdout.fnmatch_lines(
+        ["REGRESSION *net-fp32*: params 500 -> 550 (+10.0 %*: they follow the code", "*= 1 failed*"]
+    )
+    (suite,) = ElementTree.parse(junit).getroot().iter("testsuite")  # noqa: S314 - our own file
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
