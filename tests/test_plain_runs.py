@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import OWN, Run
 from tests.test_sweeps import children_of
 
 MODELS = """
@@ -114,3 +115,9 @@ def test_a_run_that_is_ended_keeps_what_it_has_and_is_resumed(project: pytest.Py
     assert saved_models(project.path) == ["first", "hangs"]
     assert (project.path / "built").read_text() == "x"  # what was finished is not measured again
     assert not (project.path / "results/unfinished").exists()
+
+
+def test_a_run_that_nobody_watches_says_that_a_timeout_does_nothing(run: Run) -> None:
+    said = "models: --case-timeout does nothing in this run, *; give --isolate"
+    run(*OWN, "--collect-only", "--case-timeout=5").stdout.fnmatch_lines([said])
+    run(*OWN, "--collect-only").stdout.no_fnmatch_line("*--case-timeout*")
