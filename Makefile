@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help bench test browser runtimes check all all-benchmarks report overhead gate-power speedup-check pools-check report-check damage-check models inputs gpu-check clean
+.PHONY: help bench test test-all browser runtimes check all all-benchmarks report overhead gate-power speedup-check pools-check report-check damage-check models inputs gpu-check clean
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -29,6 +29,9 @@ bench: $(VENV)/.installed  ## CLIP on this machine, in about a minute: pytest be
 
 test: $(VENV)/.installed-runtimes  ## The suite's own tests: no GPU, no network
 	$(BIN)/pytest tests -n 2 $(ARGS)
+
+test-all: $(VENV)/.installed-runtimes  ## As `make test`, and what takes minutes: 46 hostile models, plain and isolated
+	$(BIN)/pytest tests -n 2 --slow $(ARGS)
 
 browser:  ## Chromium and its driver, with which the tests open the page (Debian and Ubuntu, as root or with sudo)
 	command -v chromedriver >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }

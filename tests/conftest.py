@@ -94,6 +94,17 @@ def five():
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="Tests that take minutes, too: make test-all.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow = [] if config.getoption("slow") else [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
 Run = Callable[..., pytest.RunResult]
 Saved = Callable[[], dict[str, dict[str, Any]]]
 OWN = ("-k", "custom", "--model=tiny.py:net", "--batch=1")

@@ -46,6 +46,7 @@ def ends(): return Net(lambda: sys.exit(0))
 def skips(): return Net(lambda: pytest.skip("not today"))
 def quits(): return Net(lambda: pytest.exit("enough", returncode=0))
 def interrupts(): return Net(interrupt)
+def terminates(): return Net(lambda: os.kill(os.getpid(), signal.SIGTERM))
 def forks(): return Net(os.fork)
 def segfaults(): return Net(lambda: ctypes.string_at(0))
 def last(): return Net()
@@ -66,7 +67,8 @@ def saved_models(folder: Path) -> list[str]:
 
 def test_whatever_a_model_does_to_its_process_the_others_are_measured(project: pytest.Pytester) -> None:
     project.makepyfile(mine=MODELS)
-    names = ("first", "leaves", "ends", "skips", "quits", "interrupts", "forks", "segfaults", "stuck", "last")
+    names = ("first", "leaves", "ends", "skips", "quits", "interrupts", "terminates", "forks", "segfaults")
+    names = (*names, "stuck", "last")
     done = subprocess.run(
         [*command(*names), "--case-timeout=20"], cwd=project.path, capture_output=True, text=True, check=False
     )
@@ -78,6 +80,7 @@ def test_whatever_a_model_does_to_its_process_the_others_are_measured(project: p
         "Skipped: not today (mine.py:",
         "Exit: enough (mine.py:",
         "KeyboardInterrupt (mine.py:",
+        "its process was sent SIGTERM, and the run was not",
         "came back twice",
         "crashed: its process was ended by SIGSEGV (mine.py:",
         "timeout: no sign of life for 20 s (--case-timeout), killed (mine.py:",

@@ -61,7 +61,10 @@ class Process(Net):
             return
         self.thread = threading.Thread(target=time.sleep, args=(600,), name="forever")
         self.thread.start()
+        sys.stdout.close()
+        sys.__stderr__.close()
         sys.stdout = sys.stderr = open(os.devnull, "w")
+        del sys.modules["json"]
         os.chdir("/")
         os.environ["SPOILT"] = "1"
         os.umask(0)
@@ -102,6 +105,7 @@ class After(Net):
             logging=logging.root.manager.disable == 0,
             signals=signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN,
             profile=sys.getprofile() is None,
+            modules="json" in sys.modules,
             affinity=len(os.sched_getaffinity(0)) == ALLOWED,
         )
         os.fstat(1)
@@ -137,7 +141,7 @@ def test_what_a_model_changes_is_told_and_put_back(project: pytest.Pytester) -> 
         assert "varies: gmacs, gflops, gmadds, mem_read_bytes" in notes[f"test_forward[Clock-fp32-b{batch}-8]"]
         assert "a handler at exit: at_the_end" in notes[f"test_forward[Clock-fp32-b{batch}-8]"]
         assert "time.perf_counter" in notes[f"test_forward[Clock-fp32-b{batch}-8]"]
-        for told in ("sys.stdout", "the working directory", "os.environ (SPOILT)", "file descriptor 1", "SIGTERM"):
+        for told in ("sys.stdout", "the working directory", "os.environ (SPOILT)", "file descriptor 1", "SIGTERM", "sys.modules (json)"):
             assert told in notes[f"test_forward[Process-fp32-b{batch}-8]"]
         assert "forever); run with --isolate" in notes[f"test_forward[Process-fp32-b{batch}-8]"]
         assert "process:" not in notes[f"test_forward[After-fp32-b{batch}-8]"]

@@ -1,0 +1,7 @@
+"""Nothing hostile: measured before all others."""
+
+from small import Small
+
+
+def good_first() -> Small:
+    return Small()

@@ -1,0 +1,7 @@
+"""Nothing hostile: measured after all others."""
+
+from small import Small
+
+
+def good_last() -> Small:
+    return Small()
