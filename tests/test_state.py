@@ -141,7 +141,14 @@ def test_what_a_model_changes_is_told_and_put_back(project: pytest.Pytester) -> 
         assert "varies: gmacs, gflops, gmadds, mem_read_bytes" in notes[f"test_forward[Clock-fp32-b{batch}-8]"]
         assert "a handler at exit: at_the_end" in notes[f"test_forward[Clock-fp32-b{batch}-8]"]
         assert "time.perf_counter" in notes[f"test_forward[Clock-fp32-b{batch}-8]"]
-        for told in ("sys.stdout", "the working directory", "os.environ (SPOILT)", "file descriptor 1", "SIGTERM", "sys.modules (json)"):
+        for told in (
+            "sys.stdout",
+            "the working directory",
+            "os.environ (SPOILT)",
+            "file descriptor 1",
+            "SIGTERM",
+            "sys.modules (json)",
+        ):
             assert told in notes[f"test_forward[Process-fp32-b{batch}-8]"]
         assert "forever); run with --isolate" in notes[f"test_forward[Process-fp32-b{batch}-8]"]
         assert "process:" not in notes[f"test_forward[After-fp32-b{batch}-8]"]
