@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help bench test test-all browser runtimes check all all-benchmarks report overhead gate-power speedup-check pools-check report-check damage-check models inputs gpu-check clean
+.PHONY: help bench test test-all browser runtimes check all all-benchmarks report overhead gate-power speedup-check pools-check report-check damage-check kill-check models inputs gpu-check clean
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -70,6 +70,9 @@ report-check: $(VENV)/.installed  ## How long a report of 1,000 cases takes, how
 
 damage-check: $(VENV)/.installed  ## 2,000 damaged saved files through every command that reads them: about ten minutes
 	$(BIN)/python -m fixtures.checks.damage $(ARGS)
+
+kill-check: $(VENV)/.installed  ## 60 runs killed at random moments, each then resumed: about a quarter of an hour
+	$(BIN)/python -m fixtures.checks.kills $(ARGS)
 
 models: $(VENV)/.installed  ## Published weights of the built-in models (network; 17 GB; ARGS="clip yolo" for some)
 	$(BIN)/python -m fixtures.fetch models $(ARGS)
