@@ -231,8 +231,8 @@ def test_layers_skipped_at_random_are_the_same_in_every_count_and_said_to_vary(d
     costs, states = [], []
     for own_code in (False, True):
         draw()  # what was drawn before does not matter
-        before = Chance.now()
         model = Wrapped(SkipsAtRandom(draw), "random:0")
+        before = Chance.now()
         costs.append(count(model, model.forward, (torch.zeros(1, 4),), {}, own_code))
         states.append(Chance.now() == before)
     assert costs[0].flops == costs[1].flops
