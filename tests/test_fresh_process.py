@@ -67,16 +67,16 @@ def test_an_interval_that_is_too_sure_is_seen() -> None:
 
 
 def test_equal_code_in_one_flagged_process_a_side_is_no_regression() -> None:
-    """The committed runs have +40.3 % of one case, both times flagged."""
-    names = ("0001_cpu-amd-epyc_torch2.14.1_20261120", "speedup-yolov8n")
-    runs = [read_saved(ROOT / "results" / f"{name}.json") for name in names]
+    """Two runs of it have +40.3 % of one case, both times flagged."""
+    names = ("results/0001_cpu-amd-epyc_torch2.14.1_20261120", "tests/evidence/speedup-yolov8n_20261120")
+    runs = [read_saved(ROOT / f"{name}.json") for name in names]
     assert {verdict.status for verdict in compared(*runs).verdicts} == {"inconclusive"}
     assert len(contents(runs).machines) == 1
 
 
 @pytest.mark.parametrize("flags", [("host_busy",), ("drift",), ("unstable", "drift")])
 def test_an_obvious_regression_is_one_though_flagged(flags: tuple[str, ...]) -> None:
-    run = read_saved(ROOT / "results" / "speedup-yolov8n.json")
+    run = read_saved(ROOT / "tests" / "evidence" / "speedup-yolov8n_20261120.json")
     (nodeid, record) = next(iter(run.records.items()))
     base, head = (
         replace(run, records={nodeid: timed(ms, record, flags=flags)}, stats={nodeid: {}}) for ms in (40.0, 60.0)

@@ -199,7 +199,7 @@ class Net(nn.Module):
     def forward(self, x):
         self.calls += 1
         if self.calls > 10:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getppid(), signal.SIGINT)  # the process that the user started, as a Ctrl-C does
         return x.mean()
 
 def first(): return nn.Conv2d(3, 2, 3)

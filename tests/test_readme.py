@@ -37,7 +37,7 @@ def test_limits_are_those_of_the_saved_check(check: ModuleType) -> None:
 
 
 def test_the_speedup_table_is_the_saved_one() -> None:
-    saved = read_saved(ROOT / "results" / "speedup-yolov8n.json")
+    saved = read_saved(ROOT / "results" / "variants" / "speedup-yolov8n.json")
     assert speedups.markdown(speedups.rows_of(list(saved.records.values()), saved.missing)) in README
 
 

@@ -49,7 +49,11 @@ _RULES = (
 
 def committed() -> dict[str, Path]:
     """Every JSON of results/ and those beside this file, by the name under which it is pinned."""
-    files = [*(ROOT / "results").glob("*.json"), *(HERE / "saved").rglob("*.json")]
+    files = [
+        *(ROOT / "results").glob("*.json"),
+        *(ROOT / "results" / "variants").glob("*.json"),
+        *(HERE / "saved").rglob("*.json"),
+    ]
     return {file.stem if file.parent.name != "history" else f"history-{file.stem}": file for file in sorted(files)}
 
 
