@@ -20,6 +20,7 @@ from fixtures.readout.comparison import compare
 from fixtures.readout.identity import environment_of, key_of, labels, merged
 from fixtures.readout.saved import SavedRun, read_saved
 from fixtures.report.contents import contents
+from fixtures.report.machines import Machine
 from fixtures.report.overview import flags
 from fixtures.report.sides import compared, runs
 from tests.conftest import RECORD, ROOT
@@ -169,3 +170,9 @@ def test_steps_are_part_of_what_has_to_be_equal(tmp_path: Path) -> None:
         "invalid",
         "steps 20 -> 10; --allow-different=steps compares them all the same",
     )
+
+
+def test_a_chart_of_one_of_two_namesakes_says_which_it_is_of() -> None:
+    machine = Machine((), "AMD EPYC (family 25, model 17)", "AMD EPYC, 2 cores", "", ("2026-11-26", "2026-11-26"))
+    assert machine.caption == "AMD EPYC (family 25, model 17): AMD EPYC, 2 cores; 2026-11-26"
+    assert replace(machine, label="AMD EPYC").caption == "AMD EPYC, 2 cores; 2026-11-26"
