@@ -75,7 +75,7 @@ def test_every_number_of_the_comparison_is_the_records(committed: Path) -> None:
         ]
         assert agrees(row["p50 ms"], record["latency_p50_ms"])
         assert agrees(row["p95 ms"], record["latency_p95_ms"])
-        assert agrees(row["p99 ms"], record["latency_p99_ms"])
+        assert agrees(row.get("p99 ms", "–"), record["latency_p99_ms"])  # left out where no case has one
         assert agrees(row["items/s"], record["throughput_p50_per_s"])
         assert agrees(row["params M"], record["params"] / 1e6)
         assert agrees(row["GFLOPs"], record["gflops"])
