@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -203,3 +204,22 @@ def test_two_real_processes_alternate(runtimes: None, project: pytest.Pytester, 
         assert info["speedup"] == pytest.approx(np.exp(blocks.mean()))
         assert info["speedup_unequal"] == []
         assert info["agreement_cosine_min"] == pytest.approx(1)
+
+
+def test_inputs_of_other_threads_are_made_while_torch_s_sleep(
+    runtimes: None, in_one_process: None, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Awake, they would spin into the timed call of a runtime that brings its own."""
+    asked: list[bool] = []
+    waited: list[None] = []
+
+    def asleep(foreign: bool) -> Any:
+        asked.append(foreign)
+        return nullcontext()
+
+    monkeypatch.setattr("fixtures.measure.case.torch_threads_asleep", asleep)
+    monkeypatch.setattr("fixtures.measure.case.wait_until_idle", lambda: waited.append(None))
+    options = ("--runtime=eager,onnxruntime", "--model=tiny.py:net", "--batch=1", "--imgsz=32", "--iters=4")
+    run("-k", "custom", *options, "--warmup=1").assert_outcomes(passed=2)
+    assert asked == [False] * 5 + [True] * 5
+    assert len(waited) == 2 * 3  # before the canary, before the timed rounds, and before the canary again
