@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fixtures.children.identity import outlasting
 from fixtures.children.journal import CaseRun, Journal, JournalError, folder, path_for, still_valid
 from fixtures.children.link import Finished
 from fixtures.children.outcome import CaseRuns, told
@@ -22,6 +23,7 @@ from fixtures.measure.turns import Turn, turns
 from fixtures.readout.statistics import alternating_ratio
 from fixtures.readout.table import flag_legend, table_text
 from fixtures.record import Record
+from fixtures.scratch import run_folder
 
 
 def test_turns_alternate_a_b_b_a_and_are_equally_long() -> None:
@@ -116,6 +118,26 @@ def test_a_crashed_process_breaks_its_case_and_is_not_averaged_away(record: Reco
         "process 2 of 5: crashed: its process was ended by SIGSEGV; it held at most 800 MiB"
     )
     assert side.trace == "    Fatal Python error"  # goes to a file
+
+
+def test_a_process_that_another_one_outlived_is_lost_and_can_be_had(record: Record) -> None:
+    """As when memory was short for a moment. Where every process of a side ended, nothing is waited for."""
+    case = CaseRuns("a")
+    case.add(run_of("a", 0, record, [0.01]))
+    assert case.lost() == []
+    gone = CaseRun(HEAD, 1, "a", "out_of_memory", "killed")
+    case.add(gone)
+    assert case.lost() == [gone]
+    pair = CaseRuns("b")
+    pair.add(run_of("b", 0, record, [0.01], BASE))
+    pair.add(CaseRun(HEAD, 0, "b", "crashed", "killed"))
+    assert pair.lost() == []
+
+
+def test_a_result_does_not_rest_on_files_that_go_with_its_run(tmp_path: Path) -> None:
+    """Else none of --against=REF, whose base lies in the run's own folder, would ever be resumed."""
+    mine = str(tmp_path / "mine.py")
+    assert outlasting({mine: "abc", str(run_folder() / "base" / "mine.py"): "def"}) == {mine: "abc"}
 
 
 def test_ratios_pair_the_processes_that_both_sides_have(record: Record) -> None:

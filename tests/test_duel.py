@@ -39,11 +39,13 @@ class Stage:
     Attributes:
         knows: cases of each side.
         dies: (side, case, word it should have said next), each once.
+        fails: (side, case): it is over in the first timed turn, and the process goes on.
         refuses: sides that do not come up.
     """
 
     knows: dict[str, list[str]]
     dies: set[tuple[str, str, str]] = field(default_factory=set)
+    fails: set[tuple[str, str]] = field(default_factory=set)
     refuses: set[str] = field(default_factory=set)
     alive: dict[str, ScriptedChild] = field(default_factory=dict)
     turns: list[tuple[str, str, int]] = field(default_factory=list)
@@ -85,8 +87,10 @@ class ScriptedChild:
             case Run(nodeids):
                 self.todo = list(nodeids)
             case Rounds(warmup, iters):
+                assert self.said_ready, "rounds for a case that is over"
                 self.left = warmup + iters
             case Go(rounds):
+                assert self.said_ready, "a turn in a case that is over"
                 others = [child for side, child in self.stage.alive.items() if side != self.side]
                 assert all(child.frozen for child in others), "the other side runs in this one's turn"
                 self.asked = rounds
@@ -98,7 +102,9 @@ class ScriptedChild:
         if not self.said_ready:
             word: FromChild = Ready(0.05, 1, 4)
         else:
-            word = TurnOver() if self.left else Finished(nodeid, "passed", "", 1.0, None, [])
+            failed = (self.side, nodeid) in self.stage.fails and self.left <= 4
+            over = Finished(nodeid, "failed" if failed else "passed", "", 1.0, None, [])
+            word = over if failed or not self.left else TurnOver()
         event = (self.side, nodeid, type(word).__name__)
         if event in self.stage.dies:
             self.stage.dies.remove(event)
@@ -153,6 +159,19 @@ def test_a_side_that_dies_costs_its_case_only(monkeypatch: pytest.MonkeyPatch, d
     assert sorted(ends(runs)[:2]) == sorted([(0, "a", dead, "crashed"), (0, "a", other, "finished")])
     assert sorted(ends(runs)[2:]) == [(0, "b", BASE, "finished"), (0, "b", HEAD, "finished")]
     assert len(stage.started) == 4  # a fresh pair for what was left
+
+
+@pytest.mark.parametrize("failing", [BASE, HEAD])
+def test_a_side_that_fails_amid_its_rounds_takes_no_more_turns(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """Else the turns it was still owed would be those of the next case, in which both sides then ran at once."""
+    stage = Stage({BASE: ["a", "b"], HEAD: ["a", "b"]}, fails={(failing, "a")})
+    runs = play(stage, ["a", "b"], monkeypatch)
+    other = HEAD if failing == BASE else BASE
+    outcomes = {(run.nodeid, run.side): run.finished.outcome for run in runs if run.finished is not None}
+    assert outcomes.pop(("a", failing)) == "failed"
+    assert outcomes == {("a", other): "passed", ("b", BASE): "passed", ("b", HEAD): "passed"}
+    assert sum(rounds for case, side, rounds in stage.turns if (case, side) == ("a", other)) == 5
+    assert len(stage.started) == 2  # the same pair goes on
 
 
 def test_a_case_that_broke_a_side_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,11 @@ def killed():
 def hangs():
     return Net(lambda: time.sleep(3600))
 
+def once():
+    """Is killed in the second process that builds it, as when memory is short."""
+    Path("once").open("a").write("x")
+    return killed() if Path("once").read_text() == "xx" else Net()
+
 def second():
     """Hangs in the second process that builds it, and says so."""
     Path("built").open("a").write("x")
@@ -199,7 +204,8 @@ def test_an_interpreter_that_cannot_run_the_suite_is_refused(
 
 def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(project: pytest.Pytester) -> None:
     project.makepyfile(mine=MODELS.format(seconds=0))
-    arguments = ["-k", "custom", *ONE, "--model=mine.py:good", "--model=mine.py:second", "--processes=2"]
+    models = [f"--model=mine.py:{name}" for name in ("good", "once", "second")]
+    arguments = ["-k", "custom", *ONE, *models, "--processes=2"]
     command = [sys.executable, "-m", "pytest", "benchmarks", *arguments]
     parent = subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -213,11 +219,12 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(project: pytest.Pyt
     assert parent.returncode == pytest.ExitCode.INTERRUPTED
     assert not child.is_running()
     kept = rounds(project.path)
-    assert kept == {"good": 8, "second": 4}, output  # two processes of the one, one of the other
+    assert kept == {"good": 8, "second": 4}, output  # two processes of the one, one of the other; the third has failed
     resumed = subprocess.run([*command, "--resume"], cwd=project.path, capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stdout
-    assert rounds(project.path) == {"good": 8, "second": 8}
-    assert (project.path / "built").read_text() == "xxx"  # built once more, for what was missing
+    assert rounds(project.path) == {"good": 8, "once": 8, "second": 8}
+    for name in ("built", "once"):
+        assert (project.path / name).read_text() == "xxx"  # built once more, for what was missing
     assert not (project.path / "results" / "unfinished").exists()
 
 
