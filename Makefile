@@ -30,8 +30,8 @@ bench: $(VENV)/.installed  ## CLIP on this machine, in about a minute: pytest be
 test: $(VENV)/.installed-runtimes  ## The suite's own tests: no GPU, no network
 	$(BIN)/pytest tests -n 2 $(ARGS)
 
-test-all: $(VENV)/.installed-runtimes  ## As `make test`, and what takes minutes: 46 hostile models, plain and isolated
-	$(BIN)/pytest tests -n 2 --slow $(ARGS)
+test-all:  ## As `make test`, and what takes long: runs that are killed, every runtime, 46 hostile models
+	$(MAKE) test ARGS="--slow $(ARGS)"
 
 browser:  ## Chromium and its driver, with which the tests open the page (Debian and Ubuntu, as root or with sudo)
 	command -v chromedriver >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }

@@ -255,6 +255,7 @@ def from_own(project: pytest.Pytester, own: Path, monkeypatch: pytest.MonkeyPatc
     return run_suite
 
 
+@pytest.mark.slow
 def test_a_change_in_a_src_layout_is_found_from_ones_own_repository(
     own: Path, from_own: FromOwn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,6 +277,7 @@ def test_a_change_in_a_src_layout_is_found_from_ones_own_repository(
     assert git(own, "status", "--porcelain") == "?? bench/fresh.py"
 
 
+@pytest.mark.slow
 def test_an_editable_install_is_turned_and_equal_code_is_said_under_another_interpreter_too(
     own: Path, from_own: FromOwn, monkeypatch: pytest.MonkeyPatch, project: pytest.Pytester
 ) -> None:
@@ -298,6 +300,7 @@ def test_an_editable_install_is_turned_and_equal_code_is_said_under_another_inte
     assert saved["files"]["src/pkg/net.py"][BASE] == saved["files"]["src/pkg/net.py"][HEAD]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("editable", [False, True])
 def test_a_saved_baseline_of_ones_own_repository_is_compared_and_a_change_fails_its_case(
     own: Path, from_own: FromOwn, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, editable: bool

@@ -12,7 +12,16 @@ import msgspec
 import pytest
 
 from fixtures.children.identity import outlasting
-from fixtures.children.journal import CaseRun, Journal, JournalError, folder, path_for, still_valid
+from fixtures.children.journal import (
+    CaseRun,
+    Journal,
+    JournalError,
+    abandoned,
+    clear_oldest,
+    folder,
+    path_for,
+    still_valid,
+)
 from fixtures.children.link import Finished
 from fixtures.children.outcome import CaseRuns, told
 from fixtures.children.places import BASE, HEAD
@@ -167,6 +176,18 @@ def test_a_journal_gives_back_what_was_finished_and_survives_a_torn_line(tmp_pat
     assert not journal.path.exists()  # ours now, so that no other run takes it too
     ours.end()
     assert not folder(tmp_path).exists()
+
+
+def test_of_runs_that_nobody_goes_on_with_the_newest_are_kept(tmp_path: Path) -> None:
+    ours = Journal(path_for(tmp_path, os.getpid()))
+    ours.begin({})
+    for age in range(25):
+        journal = Journal(folder(tmp_path) / f"{os.getpid()}-{age + 1}.jsonl")
+        journal.begin({"age": str(age)})
+        os.utime(journal.path, (1e9 - age, 1e9 - age))
+    clear_oldest(tmp_path)
+    assert [Journal(path).read()[0]["age"] for path in abandoned(tmp_path)] == [str(age) for age in range(20)]
+    assert ours.path.exists()
 
 
 def test_what_belongs_to_another_run_is_said_and_not_taken(tmp_path: Path, record: Record) -> None:

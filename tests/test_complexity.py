@@ -179,6 +179,7 @@ def test_sam_costs_what_its_architecture_says() -> None:
     assert gflops(model, "segment", pixels, points) == pytest.approx(975.7020, abs=5e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_blip2_costs_what_its_architecture_says(dtype: torch.dtype) -> None:
     model = on_meta("blip2", dtype)

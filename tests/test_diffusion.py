@@ -118,6 +118,7 @@ def test_a_whole_run_by_stage(run: Run, saved: Saved) -> None:
     )
 
 
+@pytest.mark.slow
 def test_variants_of_a_pipeline_run_its_denoiser(run: Run, saved: Saved) -> None:
     options = ("-k", "diffusion", "--batch=1", "--steps=2", "--imgsz=64", "--iters=4", "--warmup=1")
     result = run(*options, "--runtime=eager,openvino", "--precision=fp32,int8", "--benchmark-json=out.json")

@@ -1,6 +1,6 @@
 """Models that end, hang, crash, fork, close and replace, a file each: one line of theirs, and the others are measured.
 
-Minutes, since most of them cost a process: `make test-all`. `tests/test_plain_runs.py` has some of them in `make test`.
+Minutes, since most of them cost a process: `make test-all`.
 """
 
 from __future__ import annotations

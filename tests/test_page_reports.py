@@ -91,6 +91,7 @@ def test_the_first_distributions_are_of_latency_and_pairs_beyond_the_limit_are_t
     assert summary == "latency_p50_ms: 2 inconclusive; older pairs left out: 1 (report on fewer runs to see them)"
 
 
+@pytest.mark.slow
 def test_a_thousand_cases_are_a_small_page_that_is_soon_ready(browser: Chrome, tmp_path: Path) -> None:
     """The limit of 2 s is checked with much room: a test is no place for a stopwatch."""
     records = [timed(5.0 + i, model=f"net{i}", batch=1, params=10**6 + i) for i in range(1000)]

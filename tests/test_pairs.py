@@ -192,6 +192,7 @@ def test_of_a_speedup_from_before_the_check_only_one_pool_is_believed() -> None:
     assert record_from(checked).speedup == 2.8
 
 
+@pytest.mark.slow
 def test_two_real_processes_alternate(runtimes: None, project: pytest.Pytester, run: Run, saved: Saved) -> None:
     options = ("--runtime=onnxruntime", "--model=tiny.py:net", "--batch=1,2", "--imgsz=32", "--iters=4", "--warmup=1")
     run("-k", "custom", *options, "--benchmark-json=out.json").assert_outcomes(passed=4)

@@ -65,6 +65,7 @@ def saved_models(folder: Path) -> list[str]:
     return [each["extra_info"]["model"] for each in json.loads((folder / "out.json").read_text())["benchmarks"]]
 
 
+@pytest.mark.slow
 def test_whatever_a_model_does_to_its_process_the_others_are_measured(project: pytest.Pytester) -> None:
     project.makepyfile(mine=MODELS)
     names = ("first", "leaves", "ends", "skips", "quits", "interrupts", "terminates", "forks", "segfaults")
@@ -92,6 +93,7 @@ def test_whatever_a_model_does_to_its_process_the_others_are_measured(project: p
     assert not (project.path / "results/unfinished").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_ended_keeps_what_it_has_and_is_resumed(project: pytest.Pytester, number: signal.Signals) -> None:
     project.makepyfile(mine=MODELS)

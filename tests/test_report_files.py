@@ -91,6 +91,7 @@ def test_reading_needs_no_torch(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_thousand_cases_need_less_than_a_gigabyte(tmp_path: Path) -> None:
     """Time is not asserted: `results/report-large.json` has what was measured."""
     records = [timed(5.0 + i, model=f"net{i}", batch=1, params=10**6 + i) for i in range(1000)]

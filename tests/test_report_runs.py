@@ -66,6 +66,7 @@ def test_report_with_a_blank_is_an_option_and_no_test_path(run: Run, project: py
     assert run(*OWN, "--report", "out").ret == 0
 
 
+@pytest.mark.slow
 def test_two_runs_that_save_at_once_lose_nothing(project: pytest.Pytester) -> None:
     command = [sys.executable, "-m", "pytest", "benchmarks", *OWN, "--iters=3", "--warmup=0", "--benchmark-save=same"]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(project.path)}

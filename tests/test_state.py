@@ -115,6 +115,7 @@ class After(Net):
 """
 
 
+@pytest.mark.slow
 def test_what_a_model_changes_is_told_and_put_back(project: pytest.Pytester) -> None:
     """One process for all; it ends, although a thread goes on."""
     import os

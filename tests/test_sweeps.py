@@ -66,6 +66,7 @@ def second():
 ONE = ("--batch=1", "--iters=4", "--warmup=1", "--benchmark-json=out.json")
 
 
+@pytest.mark.slow
 def test_what_breaks_a_model_is_its_result_and_the_rest_goes_on(project: pytest.Pytester, run: Run) -> None:
     project.makepyfile(mine=MODELS.format(seconds=0))
     models = [f"--model=mine.py:{name}" for name in ("segfault", "hangs", "killed", "good")]
@@ -202,6 +203,7 @@ def test_an_interpreter_that_cannot_run_the_suite_is_refused(
     assert message in result.stderr.str()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(project: pytest.Pytester) -> None:
     project.makepyfile(mine=MODELS.format(seconds=0))
     models = [f"--model=mine.py:{name}" for name in ("good", "once", "second")]
