@@ -57,7 +57,6 @@ def test_how_often_a_fresh_process_is_within_is_the_saved_one() -> None:
     "name",
     [
         "make-bench.txt",
-        "make-test.txt",
         "against.txt",
         "best-batch.txt",
         "budget.txt",
