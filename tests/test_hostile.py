@@ -80,13 +80,14 @@ def lines_of(name: str, printed: str) -> list[str]:
     return re.findall(rf"^(?:FAILED|ERROR) \S+\[{name}-\S*\].*$", printed, re.MULTILINE)
 
 
-def processes_in(folder: Path) -> list[psutil.Process]:
-    """Whose working directory, or command, is there: also what is nobody's child any more."""
+def processes_in(folder: Path) -> list[tuple[int, int, list[str]]]:
+    """Whose working directory, or command, is there, also what is nobody's child any more: id, parent's id, command."""
     found = []
     for process in psutil.process_iter(["cwd", "cmdline", "status"]):
         about = [str(process.info["cwd"]), *(process.info["cmdline"] or [])]
-        if process.info["status"] != psutil.STATUS_ZOMBIE and any(str(folder) in each for each in about):
-            found.append(process)
+        ours = process.pid == os.getpid() or process.info["status"] == psutil.STATUS_ZOMBIE
+        if not ours and any(str(folder) in each for each in about):
+            found.append((process.pid, process.ppid(), process.info["cmdline"]))
     return found
 
 
