@@ -167,6 +167,14 @@ def test_unequal_work_in_the_two_processes_is_named(
     assert unequal[0].startswith(expected)
 
 
+@pytest.mark.parametrize("side", [BASE, HEAD])
+def test_others_on_the_machine_during_either_sides_rounds_are_known(items: list[Any], timed: Pairs, side: str) -> None:
+    quiet, _ = timed.times(items[2], case_of(ORT, 1, EAGER), Progress(None))
+    ScriptedPair.says = {side: {"flags": ["host_busy", "unstable"]}}
+    busy, _ = timed.again(items[2], case_of(ORT, 1, EAGER), Progress(None))
+    assert (quiet.busy, busy.busy, (quiet + busy).busy) == (False, True, True)
+
+
 def test_a_side_that_breaks_is_named_in_one_line(items: list[Any], timed: Pairs) -> None:
     ScriptedPair.breaks = {BASE}
     with pytest.raises(PairError, match=r"^its base process: its process was ended by SIGSEGV$"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -226,6 +227,15 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         found = speedup_of(1.3 * base, head)
         held += found.low <= 1.3 <= found.high
     assert held >= 0.93 * 400
+
+
+def test_two_processes_on_a_busy_machine_are_known_as_well_as_flagged_ones() -> None:
+    """One of the two may wait for a processor for as long as it lives; in one process both sides do."""
+    apart = [speedup_of([2.0] * 400, [1.0] * 400, two, busy) for two in (False, True) for busy in (False, True)]
+    widths = [math.log(each.high / each.low) / 2 / 1.96 for each in apart]
+    assert widths[0] == widths[1]
+    assert widths[2] == pytest.approx(0.012, rel=0.1)
+    assert widths[3] == pytest.approx(math.hypot(0.06, 0.06), rel=0.1)
 
 
 def test_few_rounds_have_a_wide_interval() -> None:
