@@ -110,7 +110,7 @@ def versions(project: pytest.Pytester) -> pytest.Pytester:
 def test_a_slower_head_is_found_against_a_git_ref(
     versions: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One pair of processes is enough for so much, also on a busy machine; the verdict stands in every place that keeps it."""
+    """One pair of processes is enough for so much, on a busy machine too; the verdict stands wherever it is kept."""
     summary = versions.path / "step.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     result = run(
