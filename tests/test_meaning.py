@@ -1,0 +1,72 @@
+"""What the fields of a record mean, and that everything that treats fields alike asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from datetime import datetime
+
+import pytest
+
+from fixtures.history.series import Mark, Series
+from fixtures.history.shifts import shifts_of
+from fixtures.readout.budgets import Limit
+from fixtures.readout.pairs import Pair
+from fixtures.readout.rules import FIELDS, Rule, parse_rule
+from fixtures.readout.verdicts import SAVED, judge
+from fixtures.record import MEANINGS, MEASURED_NUMBERS, Record
+
+_NUMBERS = {"int", "float", "int | None", "float | None"}
+
+
+def test_every_field_declares_what_it_is() -> None:
+    assert list(MEANINGS) == [each.name for each in fields(Record)]
+    for each in fields(Record):
+        is_number = MEANINGS[each.name].is_number or MEANINGS[each.name].kind == "setting"
+        assert is_number == (each.type in _NUMBERS), each.name
+
+
+@pytest.mark.parametrize("name", [name for name in MEASURED_NUMBERS if MEANINGS[name].unit in ("ms", "bytes")])
+def test_units_are_those_in_the_names(name: str) -> None:
+    assert name.endswith(f"_{MEANINGS[name].unit}") or "_bytes" in name
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "after", "status"),
+    [
+        ("speedup:5%", 1.5, 3.0, "improved"),
+        ("speedup:5%", 3.0, 1.0, "regression"),
+        ("agreement_cosine_min", 0.99, 0.95, "regression"),
+        ("agreement_top1", 0.9, 1.0, "improved"),
+        ("agreement_max_abs", 0.1, 0.2, "regression"),
+        ("map50_95:1%", 0.50, 0.48, "regression"),
+        ("map50_95:5%", 0.50, 0.48, "pass"),
+        ("runtime_file_bytes", 1000, 1001, "regression"),
+    ],
+)
+def test_which_way_is_better_is_the_fields_own(
+    record: Record, text: str, before: float, after: float, status: str
+) -> None:
+    """A doubled speed-up was called a regression."""
+    rule = parse_rule(text)
+    five = (1.0, 1.01, 0.99, 1.005, 0.995)
+
+    def side(value: float) -> Record:
+        several = {} if rule.exact else {rule.field: tuple(value * share for share in five)}
+        return replace(record, **{rule.field: value}, process_values=several)
+
+    (verdict,) = judge([Pair("a", rule, side(before), side(after))], SAVED)
+    assert verdict.status == status
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_gate_and_history_hold_the_same_fields_for_exact(name: str) -> None:
+    """There were two lists. A change of 3 % in two runs each is a shift only of what no run of equal code changes."""
+    marks = tuple(Mark(datetime(2026, 1, day), f"{day:04}", "") for day in range(1, 7))
+    series = Series("a", "", name, marks, (1.0, 1.0, 1.0, 1.03, 1.03, 1.03))
+    assert bool(shifts_of(series)) == Rule(name).exact
+
+
+@pytest.mark.parametrize("name", ["stage_denoising_ms", "first_call_ms", "latency_p95_ms", "qps_window_per_s"])
+def test_times_and_rates_follow_the_machine(name: str) -> None:
+    assert MEANINGS[name].follows_machine
+    assert Limit(name, "must", True, 1.0, "").follows_speed
