@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fixtures.readout.estimates import holm, se_of_ratio
+from fixtures.readout.estimates import holm
 from fixtures.readout.gating import Judgement
 from fixtures.readout.pairs import Pair, Verdict
 from fixtures.readout.rules import Rule, parse_rule
-from fixtures.readout.statistics import alternating_ratio
 from fixtures.readout.verdicts import ALTERNATING, SAVED, Method, judge
 from fixtures.record import Record
 
@@ -289,56 +288,3 @@ def test_base_head_and_change_reconcile_or_what_lies_between_is_said(record: Rec
     assert "; +2.0 % as measured; the machine was 2 % slower (canary), taken out" in little.why
     (plain,) = judge([Pair("a", P50, record, replace(record, latency_p50_ms=10.1))], SAVED)
     assert "as measured" not in plain.why
-
-
-def of_rounds(record: Record, base_ms: Sequence[float], head_ms: Sequence[float]) -> Verdict:
-    """One pair of processes with these rounds, taken A B B A."""
-    base, head = (replace(record, latency_p50_ms=float(np.median(each))) for each in (base_ms, head_ms))
-    ratio, se = alternating_ratio(base_ms, head_ms), se_of_ratio(base_ms, head_ms)
-    return one(Pair("a", P50, base, head, (ratio,), ratio_ses=(se,)), ALTERNATING)
-
-
-def test_a_pair_is_known_no_better_than_its_own_rounds_tell(record: Record) -> None:
-    """Eight rounds a side of equal code beside a busy neighbour: with what pairs usually differ by, -7 % for sure."""
-    base = [10.6, 13.1, 13.2, 10.7, 16.0, 10.6, 12.0, 13.9]
-    head = [10.7, 10.6, 12.0, 16.0, 10.7, 10.9, 12.4, 12.1]
-    disturbed = of_rounds(record, base, head)
-    assert disturbed.status == "inconclusive"
-    logs = np.log(np.divide(head, base)).reshape(-1, 2).mean(axis=1)
-    se = np.sqrt((2 * 0.02**2 + ((logs - logs.mean()) ** 2).sum()) / 5 / 4)  # two blocks' worth of knowledge, four seen
-    assert disturbed.change is not None
-    assert disturbed.high == pytest.approx(np.expm1(np.log1p(disturbed.change) + stats.t.ppf(0.975, 4) * se))
-    quiet = of_rounds(record, [10.6, 10.7, 10.6, 10.6] * 2, [11.1, 11.2, 11.1, 11.2] * 2)
-    assert quiet.status == "regression"  # what is clear stays clear
-
-
-def test_pairs_that_contradict_what_is_printed_decide_nothing(record: Record) -> None:
-    """By pairs 9 % faster, by the medians over all rounds, which stand beside it, slower."""
-    base, head = replace(record, latency_p50_ms=11.0), replace(record, latency_p50_ms=11.1)
-    verdict = one(Pair("a", P50, base, head, (0.91,) * 8), ALTERNATING)
-    assert verdict.status == "inconclusive"
-    assert "+0.9 % and -9.0 % point in opposite directions" in verdict.why
-    per_s = [replace(r, throughput_p50_per_s=1e3 / r.latency_p50_ms) for r in (base, head)]
-    rule = Rule("throughput_p50_per_s", share=0.02)
-    assert one(Pair("a", rule, *per_s, (0.91,) * 8), ALTERNATING).status == "inconclusive"
-
-
-@pytest.mark.parametrize(
-    ("ratio", "pairs", "flags", "status"),
-    [
-        (2.22, 1, ("host_busy",), "inconclusive"),  # equal code, as seen
-        (0.42, 2, ("host_busy",), "inconclusive"),  # nor a pass: the base may have waited
-        (2.22, 1, ("unstable",), "regression"),
-        (2.22, 3, ("host_busy",), "regression"),
-        (3.5, 1, ("host_busy",), "regression"),
-        (0.99, 1, ("host_busy",), "pass"),
-    ],
-)
-def test_few_pairs_on_a_busy_machine_decide_only_what_waiting_cannot_explain(
-    record: Record, ratio: float, pairs: int, flags: tuple[str, ...], status: str
-) -> None:
-    head = replace(record, latency_p50_ms=record.latency_p50_ms * ratio, flags=flags)
-    verdict = one(Pair("a", P50, record, head, (ratio,) * pairs, ratio_ses=(0.005,) * pairs), ALTERNATING)
-    assert verdict.status == status
-    if status == "inconclusive":
-        assert "one side may have waited for a processor throughout; more --processes" in verdict.why
