@@ -35,7 +35,9 @@ def test_units_are_those_in_the_names(name: str) -> None:
     [
         ("speedup:5%", 1.5, 3.0, "improved"),
         ("speedup:5%", 3.0, 1.0, "regression"),
-        ("agreement_cosine_min", 0.99, 0.95, "regression"),
+        ("agreement_cosine_min:1%", 0.99, 0.95, "regression"),
+        ("map50_95", 0.50, 0.48, "pass"),  # within the default limit
+        ("map50_95", 0.50, 0.40, "regression"),
         ("agreement_top1", 0.9, 1.0, "improved"),
         ("agreement_max_abs", 0.1, 0.2, "regression"),
         ("map50_95:1%", 0.50, 0.48, "regression"),
@@ -70,3 +72,29 @@ def test_gate_and_history_hold_the_same_fields_for_exact(name: str) -> None:
 def test_times_and_rates_follow_the_machine(name: str) -> None:
     assert MEANINGS[name].follows_machine
     assert Limit(name, "must", True, 1.0, "").follows_speed
+
+
+def test_more_is_better_of_these_and_less_of_all_others() -> None:
+    quality = (
+        *("recall_at_1_image_to_text", "recall_at_5_image_to_text", "recall_at_10_image_to_text"),
+        *("recall_at_1_text_to_image", "recall_at_5_text_to_image", "recall_at_10_text_to_image"),
+        *("top1_accuracy", "precision_macro", "recall_macro", "f1_macro", "map50", "map50_95", "bleu", "own_metric"),
+        *("agreement_cosine_mean", "agreement_cosine_min", "agreement_top1", "agreement_boxes"),
+    )
+    rates = ("throughput_mean_per_s", "throughput_p50_per_s", "qps_window_per_s", "best_throughput_per_s")
+    use = ("samples_per_joule", "mfu", "mbu", "device_peak_gflops_per_s", "device_peak_gbytes_per_s")
+    found = {name for name in MEASURED_NUMBERS if MEANINGS[name].better == "more"}
+    assert found == {*quality, *rates, *use, "speedup", "speedup_low", "speedup_high"}
+
+
+def test_what_no_run_of_equal_code_changes() -> None:
+    sizes = ("weights_bytes", "model_file_bytes", "runtime_file_bytes", "size_ratio", "device_model_bytes")
+    costs = ("gmacs", "gflops", "gmadds", "mem_read_bytes", "mem_write_bytes", "arithmetic_intensity")
+    counts = ("params", "params_trainable", "denoiser_calls", "denoiser_rows", "peak_device_allocated_bytes")
+    found = {name for name in MEASURED_NUMBERS if MEANINGS[name].kind == "counted"}
+    assert found == {*sizes, *costs, *counts}
+
+
+def test_of_several_processes_the_highest_peak_counts() -> None:
+    peaks = ("peak_host_bytes", "peak_device_allocated_bytes", "peak_device_reserved_bytes")
+    assert {name for name, meaning in MEANINGS.items() if meaning.highest} == {*peaks}
