@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.children.journal import Journal, abandoned, folder
 from tests.conftest import OWN, Run
 from tests.test_sweeps import children_of
 
@@ -126,3 +128,10 @@ def test_a_run_that_nobody_watches_says_that_a_timeout_does_nothing(run: Run) ->
     said = "models: --case-timeout does nothing in this run, *; give --isolate"
     run(*OWN, "--collect-only", "--case-timeout=5").stdout.fnmatch_lines([said])
     run(*OWN, "--collect-only").stdout.no_fnmatch_line("*--case-timeout*")
+
+
+def test_a_run_clears_the_oldest_journals_that_nobody_went_on_with(project: pytest.Pytester, run: Run) -> None:
+    for age in range(25):
+        Journal(folder(project.path) / f"{os.getpid()}-{age + 1}.jsonl").begin({})
+    assert run(*OWN, "--iters=1", "--warmup=0").ret == 0
+    assert len(abandoned(project.path)) == 20
