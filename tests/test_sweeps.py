@@ -230,6 +230,20 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(project: pytest.Pyt
     assert not (project.path / "results" / "unfinished").exists()
 
 
+@pytest.mark.slow
+def test_a_process_that_was_killed_is_measured_anew_beside_the_others(project: pytest.Pytester) -> None:
+    project.makepyfile(mine=MODELS.format(seconds=0))
+    command = [sys.executable, "-m", "pytest", "benchmarks", "-k", "custom", *ONE, "--processes=2"]
+    command.append("--model=mine.py:once")  # in a process of its own: a journal is its run's until that has ended
+    failed = project.run(*command)
+    assert failed.ret == pytest.ExitCode.TESTS_FAILED
+    failed.stdout.fnmatch_lines(["1 case not measured to the end: *; the same command with --resume goes on"])
+    assert project.run(*command, "--resume").ret == 0
+    assert rounds(project.path) == {"once": 8}
+    assert (project.path / "once").read_text() == "xxx"
+    assert not (project.path / "results" / "unfinished").exists()
+
+
 def rounds(folder: Path) -> dict[str, int]:
     benchmarks: list[dict[str, Any]] = json.loads((folder / "out.json").read_text())["benchmarks"]
     return {b["extra_info"]["model"]: len(b["stats"]["data"]) for b in benchmarks}
