@@ -9,13 +9,24 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fixtures.children.outcome import CaseRuns
+from fixtures.children.places import BASE, HEAD
 from fixtures.readout.estimates import se_of_ratio
+from fixtures.readout.gate_plugin import alternated
+from fixtures.readout.gating import judge_alternating
 from fixtures.readout.pairs import Pair, Verdict
 from fixtures.readout.rules import Rule
 from fixtures.readout.statistics import alternating_ratio
 from fixtures.readout.verdicts import ALTERNATING
 from fixtures.record import Record
+from tests.test_children import run_of
 from tests.test_verdicts import P50, one
+
+
+DISTURBED_MS = (
+    [10.6, 13.1, 13.2, 10.7, 16.0, 10.6, 12.0, 13.9],
+    [10.7, 10.6, 12.0, 16.0, 10.7, 10.9, 12.4, 12.1],
+)
 
 
 def of_rounds(record: Record, base_ms: Sequence[float], head_ms: Sequence[float]) -> Verdict:
@@ -27,8 +38,7 @@ def of_rounds(record: Record, base_ms: Sequence[float], head_ms: Sequence[float]
 
 def test_a_pair_is_known_no_better_than_its_own_rounds_tell(record: Record) -> None:
     """Eight rounds a side of equal code beside a busy neighbour: with what pairs usually differ by, -7 % for sure."""
-    base = [10.6, 13.1, 13.2, 10.7, 16.0, 10.6, 12.0, 13.9]
-    head = [10.7, 10.6, 12.0, 16.0, 10.7, 10.9, 12.4, 12.1]
+    base, head = DISTURBED_MS
     disturbed = of_rounds(record, base, head)
     assert disturbed.status == "inconclusive"
     logs = np.log(np.divide(head, base)).reshape(-1, 2).mean(axis=1)
@@ -37,6 +47,19 @@ def test_a_pair_is_known_no_better_than_its_own_rounds_tell(record: Record) -> N
     assert disturbed.high == pytest.approx(np.expm1(np.log1p(disturbed.change) + stats.t.ppf(0.975, 4) * se))
     quiet = of_rounds(record, [10.6, 10.7, 10.6, 10.6] * 2, [11.1, 11.2, 11.1, 11.2] * 2)
     assert quiet.status == "regression"  # what is clear stays clear
+
+
+def test_what_processes_measured_reaches_the_verdict(record: Record) -> None:
+    case = CaseRuns("a")
+    for side, rounds_ms in zip((BASE, HEAD), DISTURBED_MS, strict=True):
+        of_side = replace(record, latency_p50_ms=float(np.median(rounds_ms)))
+        case.add(run_of("a", 0, of_side, [ms / 1e3 for ms in rounds_ms], side))
+    contest = case.contest()
+    assert contest.ratio_ses == (pytest.approx(se_of_ratio(*DISTURBED_MS)),)
+    (verdict,) = judge_alternating({"a": alternated(contest)}, [P50]).verdicts
+    expected = of_rounds(record, *DISTURBED_MS)
+    assert verdict.status == expected.status == "inconclusive"
+    assert (verdict.low, verdict.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_pairs_that_contradict_what_is_printed_decide_nothing(record: Record) -> None:

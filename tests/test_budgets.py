@@ -52,6 +52,23 @@ def test_limits_are_read_in_the_metrics_unit(name: str, text: str, number: float
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "follows"),
+    [
+        ("latency", "< 5 ms", True),
+        ("qps", "> 5", True),
+        ("latency_p50_ms", "< 5", True),
+        ("stage_decoder_ms", "< 5", True),
+        ("throughput_p50_per_s", "> 5", True),
+        ("size", "< 5 MB", False),
+        ("params", "< 5", False),
+        ("peak_host_bytes", "< 5", False),
+    ],
+)
+def test_what_a_slower_process_may_bring_over_the_limit(name: str, text: str, follows: bool) -> None:
+    assert limit(name, text).follows_speed == follows
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("latancy", "< 5 ms", "unknown metric 'latancy'; did you mean latency"),

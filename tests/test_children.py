@@ -158,6 +158,15 @@ def test_ratios_pair_the_processes_that_both_sides_have(record: Record) -> None:
     assert case.contest().ratios == pytest.approx((1.0, 1.2))
 
 
+def test_how_far_its_rounds_leave_a_pair_open_goes_with_the_pair(record: Record) -> None:
+    case = CaseRuns("a")
+    for process, spread in ((0, 0.0), (1, 0.3)):
+        case.add(run_of("a", process, record, [0.01, 0.01, 0.01 + 0.01 * spread, 0.01], BASE))
+        case.add(run_of("a", process, record, [0.01] * 4))
+    steady, unsteady = case.contest().ratio_ses
+    assert steady < unsteady
+
+
 def abandoned_journal(root: Path) -> Journal:
     """Of a process that is gone: no process began at 1."""
     return Journal(folder(root) / f"{os.getpid()}-1.jsonl")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.children.endings import place_in
 from fixtures.children.journal import Journal, abandoned, folder
-from tests.conftest import OWN, Run
+from tests.conftest import OWN, ROOT, Run
 from tests.test_sweeps import children_of
 
 MODELS = """
@@ -135,3 +136,10 @@ def test_a_run_clears_the_oldest_journals_that_nobody_went_on_with(project: pyte
         Journal(folder(project.path) / f"{os.getpid()}-{age + 1}.jsonl").begin({})
     assert run(*OWN, "--iters=1", "--warmup=0").ret == 0
     assert len(abandoned(project.path)) == 20
+
+
+def test_where_a_process_ended_is_told_by_the_users_own_code() -> None:
+    frames = [f"{ROOT}/fixtures/models/custom.py", "/env/lib/python3.11/site-packages/torch/x.py", "<string>"]
+    trace = "".join(f'  File "{file}", line 7 in f\n' for file in [*frames, "/home/me/mine.py", "/home/me/other.py"])
+    assert place_in(trace) == " (mine.py:7)"
+    assert place_in(trace.partition("/home")[0]) == ""

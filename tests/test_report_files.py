@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from fixtures.report.__main__ import main
+from fixtures.readout.saved import read_saved
+from fixtures.record import MEANINGS
 from fixtures.report.build import build
+from fixtures.report.contents import contents
+from fixtures.report.page.data import page_data
 from fixtures.report.sources import find_runs
 from fixtures.writing import WriteError, write_all
 from tests.conftest import RECORD, ROOT
@@ -125,3 +129,11 @@ def test_a_formula_is_text_in_the_csv(tmp_path: Path) -> None:
     report_on(tmp_path)
     with (tmp_path / "out" / "records.csv").open() as stream:
         assert {row["model"] for row in csv.DictReader(stream)} == {'\'=HYPERLINK("http://x")', "'-x"}
+
+
+def test_the_page_knows_every_field_that_is_text_a_setting_or_a_number(tmp_path: Path) -> None:
+    record = replace(RECORD, baseline_steps=3, prune=0.5)
+    data = page_data(contents([read_saved(save(tmp_path / "run.json", [record]))]), tmp_path)
+    values = {name: each for name, each in record.extra_info().items() if MEANINGS[name].kind != "bulk"}
+    told = {name for name, each in values.items() if each is not None}
+    assert told <= data["numbers"].keys() | data["texts"].keys()

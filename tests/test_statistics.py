@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from fixtures.readout.statistics import fewest_samples, latency_of, percentile_ms
+from fixtures.readout.statistics import block_logs, fewest_samples, latency_of, percentile_ms
 
 
 @pytest.mark.parametrize(("q", "fewest"), [(0.90, 29), (0.95, 59), (0.99, 299)])
@@ -46,3 +48,8 @@ def test_summary_of_five() -> None:
 
 def test_one_round_has_no_spread() -> None:
     assert latency_of([7.0]).std_ms is None
+
+
+def test_a_b_b_a_that_is_not_whole_counts_for_nothing() -> None:
+    assert block_logs([1.0, 1.0, 9.0], [math.e, math.e**3, 1.0, 1.0]) == pytest.approx([2.0])
+    assert block_logs([1.0], [math.e]) == pytest.approx([1.0])  # of a single round there is no better

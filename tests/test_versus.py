@@ -18,11 +18,11 @@ from fixtures.device import Cpu
 from fixtures.loading import LoadedModel, Shelf
 from fixtures.measure.alternation import Side, Terms, alternate
 from fixtures.measure.turns import Times, Turn, checked_turns
+from fixtures.measure.versus import process_sd
 from fixtures.models.family import Family, Spec
 from fixtures.models.model import Model
 from fixtures.process_flags import ProcessFlags
-from fixtures.readout.estimates import LAYOUT_SD, speedup_of, speedup_of_processes
-from fixtures.readout.fresh_process import pair_sd
+from fixtures.readout.estimates import speedup_of, speedup_of_processes
 from fixtures.variants import Variant
 from tests.test_settings import parsed
 
@@ -232,7 +232,8 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 
 def test_two_processes_on_a_busy_machine_are_known_as_well_as_flagged_ones() -> None:
     """One of the two may wait for a processor for as long as it lives; in one process both sides do."""
-    found = [speedup_of([2.0] * 400, [1.0] * 400, sd) for sd in (LAYOUT_SD, pair_sd(busy=False), pair_sd(busy=True))]
+    known = [process_sd(apart=False, busy=True), process_sd(apart=True, busy=False), process_sd(apart=True, busy=True)]
+    found = [speedup_of([2.0] * 400, [1.0] * 400, sd) for sd in known]
     widths = [math.log(each.high / each.low) / 2 / 1.96 for each in found]
     assert widths[0] < 0.003
     assert widths[1] == pytest.approx(0.012, rel=0.1)
