@@ -22,7 +22,6 @@ from fixtures.record import Record
 from tests.test_children import run_of
 from tests.test_verdicts import P50, one
 
-
 DISTURBED_MS = (
     [10.6, 13.1, 13.2, 10.7, 16.0, 10.6, 12.0, 13.9],
     [10.7, 10.6, 12.0, 16.0, 10.7, 10.9, 12.4, 12.1],

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.report.__main__ import main
 from fixtures.readout.saved import read_saved
 from fixtures.record import MEANINGS
+from fixtures.report.__main__ import main
 from fixtures.report.build import build
 from fixtures.report.contents import contents
 from fixtures.report.page.data import page_data
