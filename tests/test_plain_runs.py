@@ -138,6 +138,20 @@ def test_a_run_clears_the_oldest_journals_that_nobody_went_on_with(project: pyte
     assert len(abandoned(project.path)) == 20
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_after_everything_was_saved_ends_nothing(project: pytest.Pytester, number: signal.Signals) -> None:
+    with (project.path / "conftest.py").open("a") as stream:
+        stream.write(
+            f"\nimport os, pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_unconfigure():\n"
+            f"    os.kill(os.getpid(), {int(number)})\n"
+        )
+    done = project.run(sys.executable, "-m", "pytest", "benchmarks", *OWN, "--benchmark-json=out.json")
+    assert done.ret == 0
+    assert "Traceback" not in done.stdout.str() + done.stderr.str()
+    assert len(json.loads((project.path / "out.json").read_text())["benchmarks"]) == 1
+    assert abandoned(project.path) == []
+
+
 def test_where_a_process_ended_is_told_by_the_users_own_code() -> None:
     frames = [f"{ROOT}/fixtures/models/custom.py", "/env/lib/python3.11/site-packages/torch/x.py", "<string>"]
     trace = "".join(f'  File "{file}", line 7 in f\n' for file in [*frames, "/home/me/mine.py", "/home/me/other.py"])
