@@ -42,10 +42,12 @@ all: $(VENV)/.installed  ## Every built-in model, about six minutes on two cores
 	$(BIN)/pytest benchmarks $(ARGS)
 
 all-benchmarks: $(VENV)/.installed  ## Environment check, every family, throughput, one report; goes on if interrupted
-	$(BIN)/python -m fixtures.all_benchmarks $(ARGS)
+	$(BIN)/python -m fixtures check
+	$(BIN)/pytest benchmarks --throughput --isolate --report=results/all-benchmarks \
+		--benchmark-json=results/all-benchmarks.json $(if $(wildcard results/unfinished/*.jsonl),--resume) $(ARGS)
 
 report: $(VENV)/.installed  ## Of the saved runs in results/: results/report/report.html, report.md, charts
-	$(BIN)/python -m fixtures.report results $(ARGS)
+	$(BIN)/python -m fixtures report results $(ARGS)
 
 check: $(VENV)/.installed-dev  ## What CI checks before the tests: ruff, mypy, the workflow
 	$(BIN)/ruff check .
@@ -54,34 +56,34 @@ check: $(VENV)/.installed-dev  ## What CI checks before the tests: ruff, mypy, t
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 overhead: $(VENV)/.installed  ## What measuring costs, beside a bare loop and a minimal pytest-benchmark test
-	$(BIN)/python -m fixtures.checks.overhead
+	$(BIN)/python -m tools.overhead
 
 gate-power: $(VENV)/.installed  ## The gate's false alarms, and what it finds: about two hours, go on with the same command
-	$(BIN)/python -m fixtures.checks.gate_power $(ARGS)
+	$(BIN)/python -m tools.gate_power $(ARGS)
 
 speedup-check: $(VENV)/.installed  ## What the speed-up table says of no difference: ten runs, a quarter of an hour
-	$(BIN)/python -m fixtures.checks.speedup $(ARGS)
+	$(BIN)/python -m tools.speedup $(ARGS)
 
 pools-check: $(VENV)/.installed-runtimes  ## Speed-ups of ONNX Runtime and OpenVINO beside those of each side alone: a quarter of an hour
-	$(BIN)/python -m fixtures.checks.pools
+	$(BIN)/python -m tools.pools
 
 report-check: $(VENV)/.installed  ## How long a report of 1,000 cases takes, how large its page is, how fast the history answers
-	$(BIN)/python -m fixtures.checks.report $(ARGS)
+	$(BIN)/python -m tools.report $(ARGS)
 
 damage-check: $(VENV)/.installed  ## 2,000 damaged saved files through every command that reads them: about ten minutes
-	$(BIN)/python -m fixtures.checks.damage $(ARGS)
+	$(BIN)/python -m tools.damage $(ARGS)
 
 kill-check: $(VENV)/.installed  ## 60 runs killed at random moments, each then resumed: about a quarter of an hour
-	$(BIN)/python -m fixtures.checks.kills $(ARGS)
+	$(BIN)/python -m tools.kills $(ARGS)
 
 models: $(VENV)/.installed  ## Published weights of the built-in models (network; 17 GB; ARGS="clip yolo" for some)
-	$(BIN)/python -m fixtures.fetch models $(ARGS)
+	$(BIN)/python -m fixtures fetch models $(ARGS)
 
 inputs: $(VENV)/.installed  ## A subset of COCO val2017 with captions and boxes (network; 300 MB)
-	$(BIN)/python -m fixtures.fetch inputs $(ARGS)
+	$(BIN)/python -m fixtures fetch inputs $(ARGS)
 
 gpu-check: $(VENV)/.installed  ## Event times against profiler, wall and a second run; memory against torch (needs a GPU)
-	$(BIN)/python -m fixtures.checks.gpu
+	$(BIN)/python -m tools.gpu
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

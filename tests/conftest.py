@@ -21,12 +21,12 @@ from selenium.webdriver import Chrome
 from transformers import CLIPModel
 
 import fixtures
-from fixtures.checks.browser import NONE_FOUND, chromium, found
-from fixtures.device import Cpu
+from fixtures.cases.variants import Variant
+from fixtures.devices.cpu import Cpu
 from fixtures.measure.peaks import Peaks, known_peaks
 from fixtures.models.yolo import import_ultralytics
-from fixtures.record import Record
-from fixtures.variants import Variant
+from fixtures.record.record import Record
+from tools.browser import NONE_FOUND, chromium, found
 
 # pytester forgets what a run in this process imported first; what is imported here is the same for all of them.
 for _found in pkgutil.walk_packages(fixtures.__path__, "fixtures."):
@@ -44,7 +44,7 @@ ROOT = Path(__file__).parent.parent
 INI = f"""
 [pytest]
 pythonpath = {ROOT}
-addopts = -p fixtures.options -ra --device=cpu --num-images=4 --max-seconds=0.05 --threads=1 -p no:cacheprovider
+addopts = -p fixtures.plugins.options -ra --device=cpu --num-images=4 --max-seconds=0.05 --threads=1 -p no:cacheprovider
 markers =
     family(name): which models
     opt_in(option): left out unless asked for
@@ -133,7 +133,7 @@ def small_blip2() -> Any:
     """Images of 28 px, 4 query tokens, a vocabulary of 50."""
     from transformers import Blip2Config, Blip2ForConditionalGeneration
 
-    from fixtures.models.family import Build
+    from fixtures.cases.family import Build
     from fixtures.models.huggingface import build_random
 
     vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -154,9 +154,9 @@ def runtimes() -> None:
     """Every runtime has been used once: some abort when what they import on the way is imported a second time."""
     from torch import nn
 
-    from fixtures.models.model import Model
+    from fixtures.cases.model import Model
+    from fixtures.cases.variants import Variant
     from fixtures.runtimes.graph import Graph
-    from fixtures.variants import Variant
 
     for module in ("diffusers", "torch_pruning", "torchao.quantization"):
         importlib.import_module(module)

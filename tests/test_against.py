@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.children.code import Code
-from fixtures.children.journal import CaseRun
-from fixtures.children.link import Finished
-from fixtures.children.places import BASE, HEAD
-from fixtures.children.tree import base_tree
-from fixtures.children.version import TreeError, find_version, is_tracked
-from fixtures.extra_options import extra_arguments
 from fixtures.models import PROTOCOL
-from fixtures.variant_options import variant_arguments
+from fixtures.options import child_arguments
+from fixtures.workers.code import Code
+from fixtures.workers.journal import CaseRun
+from fixtures.workers.link import Finished
+from fixtures.workers.places import BASE, HEAD
+from fixtures.workers.tree import base_tree
+from fixtures.workers.version import TreeError, find_version, is_tracked
 from tests.own_repository import commit, git, own_repository
 
 BENCHMARKS = [Path("benchmarks/test_a.py")]
@@ -207,13 +206,12 @@ def test_options_that_name_code_name_the_other_version_s(own: Path) -> None:
             return tree.place_for(path) or path
 
         top = there(own)
-        assert variant_arguments(given.get, own, there) == []
+        always = {f"--metric={top / 'metric.py:score'}", f"--labels={own / 'labels.csv'}"}
+        assert set(child_arguments(given.get, own, there)) == always
         for name in ("slow.py", "quick.py"):
             (top / name).write_text("")
-        modules = variant_arguments(given.get, own, there)
-        assert set(modules) == {f"--candidate={top / 'quick.py'}", f"--baseline-module={top / 'slow.py'}"}
-        data = extra_arguments(given.get, own, there)
-        assert set(data) == {f"--metric={top / 'metric.py:score'}", f"--labels={own / 'labels.csv'}"}
+        modules = {f"--candidate={top / 'quick.py'}", f"--baseline-module={top / 'slow.py'}"}
+        assert set(child_arguments(given.get, own, there)) == always | modules
 
 
 def told(side: str, sources: dict[str, str]) -> CaseRun:

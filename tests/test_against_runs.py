@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fixtures.children.places import BASE, HEAD
+from fixtures.workers.places import BASE, HEAD
 from tests.conftest import no_traceback
 from tests.own_repository import git, installed_editable, own_repository
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from fixtures.cases.model import Model
 from fixtures.measure.agreement import Agreement, same_boxes
-from fixtures.models.model import Model
 from fixtures.models.yolo import Yolo
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fixtures.children.outcome import CaseRuns
-from fixtures.children.places import BASE, HEAD
-from fixtures.readout.estimates import se_of_ratio
-from fixtures.readout.gate_plugin import alternated
-from fixtures.readout.gating import judge_alternating
-from fixtures.readout.pairs import Pair, Verdict
-from fixtures.readout.rules import Rule
-from fixtures.readout.statistics import alternating_ratio
-from fixtures.readout.verdicts import ALTERNATING
-from fixtures.record import Record
+from fixtures.judge.gating import judge_alternating
+from fixtures.judge.pairs import Pair, Verdict
+from fixtures.judge.rules import Rule
+from fixtures.judge.verdicts import ALTERNATING
+from fixtures.plugins.gate import alternated
+from fixtures.record.record import Record
+from fixtures.stats.estimates import se_of_ratio
+from fixtures.stats.percentiles import alternating_ratio
+from fixtures.workers.outcome import CaseRuns
+from fixtures.workers.places import BASE, HEAD
 from tests.test_children import run_of
 from tests.test_verdicts import P50, one
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.readout import budget_table
-from fixtures.readout.budgets import Budget, BudgetError, Limit, built_in, find_budget, parse_limit
-from fixtures.readout.fit import CaseFit, Check, advise, check, fit, quality_drop
-from fixtures.record import Record
+from fixtures.judge.budgets import Budget, BudgetError, Limit, built_in, find_budget, parse_limit
+from fixtures.judge.fit import CaseFit, Check, advise, check, fit, quality_drop
+from fixtures.record.record import Record
+from fixtures.show import budget_table
 from tests.conftest import OWN, Run, no_traceback
 
 

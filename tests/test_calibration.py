@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.device import Cpu
-from fixtures.models.model import Model
+from fixtures.cases.model import Model
+from fixtures.cases.variants import UnavailableError, Variant
+from fixtures.devices.cpu import Cpu
 from fixtures.runtimes.graph import Graph, Runner, Traceable, in_batches_of
-from fixtures.variants import UnavailableError, Variant
 
 
 def test_known_inputs_are_cut_anew_for_a_graph_of_another_batch() -> None:

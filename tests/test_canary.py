@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.device import Cpu
+from fixtures.devices.cpu import Cpu
 from fixtures.measure.canary import Canary, CanaryTimes
 from tests.conftest import Run, Saved
 

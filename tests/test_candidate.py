@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from fixtures.cases.own import OwnModelError, parse_modules
 from fixtures.models.modules import PipelineOfYours, Seen, passes_of
-from fixtures.models.own import OwnModelError, parse_modules
 from tests.conftest import Run, Saved, no_traceback
 
 COMMON = """

@@ -15,15 +15,15 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from fixtures.readout.saved import read_saved
-from fixtures.record import Record
+from fixtures.record.record import Record
+from fixtures.record.saved import read_saved
+from fixtures.record.sources import find_runs
 from fixtures.report.charts.distributions import distributions
 from fixtures.report.charts.draw import KINDS, pictures
 from fixtures.report.charts.rows import energy, size_memory, throughput
 from fixtures.report.charts.scatter import latency_params, roofline
 from fixtures.report.charts.style import COLOURS, SETTINGS, SMALLEST_PT
 from fixtures.report.contents import Report, contents
-from fixtures.report.sources import find_runs
 from tests.conftest import ROOT
 from tests.saved import detectors, save, timed
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 
+from fixtures.cases.family import Build, Source
+from fixtures.config.weights import WeightsError, parse_weights
 from fixtures.models.checkpoints import opened, restricted
-from fixtures.models.family import Build, Source
 from fixtures.models.huggingface import LoadError
 from fixtures.models.stable_diffusion import saved_pipe
-from fixtures.models.weights import WeightsError, parse_weights
 from fixtures.models.yolo import import_ultralytics
 from tests.conftest import ROOT
 
@@ -103,7 +103,7 @@ IMPORTS = """
 import sys
 from pathlib import Path
 
-from fixtures.models.own import OwnModel
+from fixtures.cases.own import OwnModel
 from fixtures.models.custom import build_own
 build_own(OwnModel("net", Path("mine.py").resolve()), 0)
 from fixtures.models.checkpoints import opened

@@ -11,8 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fixtures.children.identity import outlasting
-from fixtures.children.journal import (
+from fixtures.files.scratch import run_folder
+from fixtures.measure.turns import Turn, turns
+from fixtures.record.decoding import record_from
+from fixtures.record.record import Record
+from fixtures.show.table import flag_legend, table_text
+from fixtures.stats.percentiles import alternating_ratio
+from fixtures.workers.identity import outlasting
+from fixtures.workers.journal import (
     CaseRun,
     Journal,
     JournalError,
@@ -22,17 +28,11 @@ from fixtures.children.journal import (
     path_for,
     still_valid,
 )
-from fixtures.children.link import Finished
-from fixtures.children.outcome import CaseRuns, told
-from fixtures.children.places import BASE, HEAD
-from fixtures.children.pool import pooled
-from fixtures.children.sweep import cpus_of
-from fixtures.decoding import record_from
-from fixtures.measure.turns import Turn, turns
-from fixtures.readout.statistics import alternating_ratio
-from fixtures.readout.table import flag_legend, table_text
-from fixtures.record import Record
-from fixtures.scratch import run_folder
+from fixtures.workers.link import Finished
+from fixtures.workers.outcome import CaseRuns, told
+from fixtures.workers.places import BASE, HEAD
+from fixtures.workers.pool import pooled
+from fixtures.workers.sweep import cpus_of
 
 
 def test_turns_alternate_a_b_b_a_and_are_equally_long() -> None:

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.chance import Chance
-from fixtures.measure.complexity import count, meta_copy
-from fixtures.models.family import Build, family
-from fixtures.models.model import Model
+from fixtures.cases.family import Build, family
+from fixtures.cases.meta import meta_copy
+from fixtures.cases.model import Model
+from fixtures.guard.chance import Chance
+from fixtures.measure.complexity import count
 
 
 class Wrapped(Model):

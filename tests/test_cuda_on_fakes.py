@@ -9,10 +9,10 @@ import pynvml
 import pytest
 import torch
 
-from fixtures.checks import gpu as gpu_check
-from fixtures.cuda import Cuda, visible_gpu_count
-from fixtures.device import DeviceError
+from fixtures.devices.base import DeviceError
+from fixtures.devices.cuda import Cuda, visible_gpu_count
 from tests.conftest import ROOT
+from tools import gpu as gpu_check
 
 
 @pytest.fixture
@@ -128,8 +128,9 @@ def test_gpus_are_those_that_cuda_may_see(
 FAKE_GPU_CONFTEST = """
 import time
 import torch
-from fixtures import cuda, device, options
-from fixtures.measure import energy, extras, timing
+from fixtures.devices import base as device, cuda, meters, timing
+from fixtures.plugins import options
+from fixtures.measure import energy, extras
 from tests.test_timing import FakeGpu
 
 gpu = FakeGpu()
@@ -148,7 +149,7 @@ cuda.Cuda.memory = lambda self: device.DeviceMemory(100, 200, 300, 400)
 cuda.Cuda.peak_matmul_side, cuda.Cuda.peak_copy_bytes = 64, 1 << 16
 cuda.Cuda.utilization_percent = property(lambda self: lambda: 73.0)
 # 250 W on a counter that is always up to date
-cuda.Cuda.energy_meter = lambda self: energy.CounterMeter("nvml_counter", lambda: time.perf_counter() * 250e3)
+cuda.Cuda.energy_meter = lambda self: meters.CounterMeter("nvml_counter", lambda: time.perf_counter() * 250e3)
 energy.WINDOW_S, energy._IDLE_S, extras._UTILIZATION_S = 0.2, 0.05, 0.1
 """
 

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from fixtures import gate
-from fixtures.checks.damage import examined
+from fixtures.files.outside import OutsideError, printable, read_file
 from fixtures.history import __main__ as history
-from fixtures.outside import OutsideError, printable, read_file
-from fixtures.readout import show
-from fixtures.readout.baseline import read_baseline
-from fixtures.readout.saved import ForeignError, SavedError, read_saved
+from fixtures.judge.baseline import read_baseline
+from fixtures.record.saved import ForeignError, SavedError, read_saved
 from fixtures.report import __main__ as report
+from fixtures.show import __main__ as show
 from tests.conftest import RECORD, ROOT
 from tests.saved import save, timed
+from tools.damage import examined
 
 DEEP = 100_000
 
@@ -127,7 +127,7 @@ _UNUSABLE = ("fifo", "folder", "loop", "zero", "cut", "huge", "\\x1b")
     "command",
     [
         lambda folder, out: report.main([str(folder), f"--export=csv={out}.csv"]),
-        lambda folder, out: history.main([str(folder), f"--file={out}.duckdb"]),
+        lambda folder, out: history.main([str(folder)]),
         lambda folder, out: show.main([str(path) for path in folder.iterdir() if path.name != "foreign.json"]),
         lambda folder, out: gate.main(
             [*(str(path) for path in folder.iterdir() if path.name != "foreign.json"), str(folder / "0001_whole.json")]
@@ -197,7 +197,7 @@ def test_no_name_from_a_file_is_obeyed_by_a_terminal(tmp_path: Path, capsys: pyt
     show.main([str(path), f"--svg={out}.svg"])
     gate.main([str(tmp_path / "good.json"), str(path), "--gate=gflops:1"])
     gate.main([str(path), str(tmp_path / "good.json"), f"--gate-summary={out}.md"])
-    history.main([str(tmp_path), f"--file={out}.duckdb", "--case=t::"])
+    history.main([str(tmp_path), "--case=t::"])
     report.main([str(tmp_path), f"--out={out}", "--relative-to=nobody"])
     report.main([str(tmp_path), f"--export=csv={out}.csv"])
     said = capsys.readouterr()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from fixtures.cases.family import Build
 from fixtures.measure.complexity import count
 from fixtures.models.diffusion import FAMILY, Diffusion
-from fixtures.models.family import Build
 from tests.conftest import Run, Saved, no_traceback
 
 pytestmark = pytest.mark.usefixtures("runtimes")
@@ -40,7 +40,7 @@ TINY = {
 
 
 def tiny(steps: int = 3, seed: int = 42) -> Diffusion:
-    from fixtures.models.family import Spec
+    from fixtures.cases.family import Spec
 
     model = FAMILY.load(Spec("tiny", 8, 2, config=TINY), Build(seed, torch.float32, time.perf_counter, steps))
     model.to(torch.device("cpu"))

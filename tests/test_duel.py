@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.children import duel as duel_module
-from fixtures.children.child import AlternatingTurns
-from fixtures.children.duel import duel
-from fixtures.children.journal import CaseRun
-from fixtures.children.link import (
+from fixtures.measure.rounds import Rounds as PlannedRounds
+from fixtures.workers import duel as duel_module
+from fixtures.workers.child import AlternatingTurns
+from fixtures.workers.duel import duel
+from fixtures.workers.journal import CaseRun
+from fixtures.workers.link import (
     Finished,
     FromChild,
     FromParent,
@@ -24,10 +25,9 @@ from fixtures.children.link import (
     receive_from_child,
     send,
 )
-from fixtures.children.places import BASE, HEAD
-from fixtures.children.process import ChildGoneError, Command
-from fixtures.children.sweep import Plan
-from fixtures.measure.rounds import Rounds as PlannedRounds
+from fixtures.workers.places import BASE, HEAD
+from fixtures.workers.process import ChildGoneError, Command
+from fixtures.workers.sweep import Plan
 
 COMMANDS = {side: Command(side, (), Path(), {}) for side in (BASE, HEAD)}
 

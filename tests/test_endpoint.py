@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.checks.endpoint import served
 from fixtures.remote.endpoint import CallPrice, Endpoint
 from fixtures.remote.load import Load, attempt, run_load
 from fixtures.remote.payloads import AnswerError, Usage, body_of, usage_in
 from fixtures.remote.recording import mean_price
 from tests.conftest import Run, Saved, no_traceback
 from tests.serving import CHAT, Seen, Write, send, serving
+from tools.endpoint import served
 
 
 def load_of(endpoint: Endpoint) -> Load:
@@ -46,7 +46,7 @@ def test_a_latency_is_the_request_and_nothing_else(monkeypatch: pytest.MonkeyPat
 
 
 def test_what_a_real_server_takes_is_in_every_latency() -> None:
-    """How close they are is no matter for a test: `python -m fixtures.checks.endpoint` says so on a quiet machine."""
+    """How close they are is no matter for a test: `python -m tools.endpoint` says so on a quiet machine."""
     seen_s, taken_s = served([0.01, 0.03, 0.02], concurrency=1)
     assert [seen > taken for seen, taken in zip(seen_s, taken_s, strict=True)] == [True] * 3
 

@@ -35,6 +35,9 @@ def speaking(speak: Speak) -> Iterator[str]:
             try:
                 peer.recv(65536)
                 speak(peer.sendall, over)
+                peer.shutdown(socket.SHUT_WR)
+                while peer.recv(65536):  # what is not read turns the end into a reset
+                    pass
             except OSError:
                 pass  # the client went
 

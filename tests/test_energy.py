@@ -10,19 +10,11 @@ from typing import Any
 
 import pytest
 
-from fixtures.batches import Call
-from fixtures.cuda import Cuda
-from fixtures.device import Cpu
-from fixtures.measure.energy import (
-    WINDOW_S,
-    CounterMeter,
-    NoEnergyError,
-    PowerMeter,
-    RaplDomain,
-    RaplMeter,
-    measure_energy,
-    rapl_meter,
-)
+from fixtures.devices.cpu import Cpu
+from fixtures.devices.cuda import Cuda
+from fixtures.devices.meters import CounterMeter, NoEnergyError, PowerMeter, RaplDomain, RaplMeter, rapl_meter
+from fixtures.inputs.batches import Call
+from fixtures.measure.energy import WINDOW_S, measure_energy
 from fixtures.measure.window import Repeated, Window
 from fixtures.progress import Progress
 

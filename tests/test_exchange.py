@@ -6,16 +6,15 @@ import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fixtures.readout.saved import read_saved
-from fixtures.record import Record
+from fixtures.record.record import Record
+from fixtures.record.saved import read_saved
 from fixtures.report.__main__ import main
 from fixtures.report.contents import contents
 from tests.conftest import RECORD
-from tests.saved import COMMIT, H200, detectors, save, timed
+from tests.saved import H200, detectors, save, timed
 
 
 def exported(tmp_path: Path, form: str, records: list[Record]) -> Path:
@@ -134,86 +133,11 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_asv_itself_publishes_what_was_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asv.commands import publish
-    from asv.config import Config
-    from asv.results import Results
-
-    repository = tmp_path / "repository"
-    repository.mkdir()
-    git(repository, "init", "-q", "-b", "main")
-    commits = []
-    for index, factor in enumerate((1.0, 2.0)):
-        (repository / "file").write_text(str(index))
-        git(repository, "add", "file")
-        git(repository, "commit", "-q", "-m", "x")
-        commits.append(git(repository, "rev-parse", "HEAD"))
-        records = [timed(r.latency_p50_ms * factor, r) for r in detectors()]
-        save(
-            repository / "results" / f"000{index + 1}.json",
-            records,
-            commit=commits[-1],
-            taken=f"2026-11-2{index}T00:00:00+00:00",
-        )
-    monkeypatch.chdir(repository)
-    assert main(["results", "--export=asv"]) == 0
-    folder = repository / "results" / "asv"
-    loaded = Results.load(str(folder / "results" / "AMD-EPYC" / f"{commits[1][:8]}-python3.11.7-torch2.14.1.json"))
-    name = "benchmarks.test_yolo.test_forward"
-    assert loaded.get_result_value(name, [["'fast-fp32-b1-640'"]]) == [0.04]
-    monkeypatch.chdir(folder)
-    config = Config.load(str(folder / "asv.conf.json"))
-    config.branches = ["main"]
-    publish.Publish.run(config)
-    graphs = list((folder / "html" / "graphs").rglob(f"{name}.json"))
-    values: list[Any] = [json.loads(graph.read_text()) for graph in graphs]
-    assert any(value == [[0, [0.02, 0.1, 0.04, 0.06]], [1, [0.04, 0.2, 0.08, 0.12]]] for value in values)
-
-
-def test_without_a_commit_asv_has_no_place_for_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(tmp_path / "changed.json", detectors())
-    content = json.loads((tmp_path / "changed.json").read_text())
-    (tmp_path / "changed.json").write_text(json.dumps(content | {"commit_info": {"id": COMMIT, "dirty": True}}))
-    assert main([str(tmp_path / "changed.json"), f"--export=asv={tmp_path / 'asv'}"]) == 2
-    save(tmp_path / "run.json", detectors(), commit=None)
-    assert main([str(tmp_path / "run.json"), f"--export=asv={tmp_path / 'asv'}"]) == 2
-    assert "none of these runs has a commit" in capsys.readouterr().err
-    assert not (tmp_path / "asv").exists()
-
-
-def test_what_asv_has_already_stays(tmp_path: Path) -> None:
-    def results(records: list[Record]) -> tuple[dict[str, Any], dict[str, Any]]:
-        file = save(tmp_path / "run.json", records)
-        content = json.loads(file.read_text())
-        content["commit_info"]["time"] = "2025-11-20T00:00:00Z"
-        file.write_text(json.dumps(content))
-        assert main([str(file), f"--export=asv={tmp_path / 'asv'}"]) == 0
-        (file,) = (tmp_path / "asv" / "results" / "AMD-EPYC").glob(f"{COMMIT[:8]}-*.json")
-        return json.loads(file.read_text()), json.loads((tmp_path / "asv" / "results" / "benchmarks.json").read_text())
-
-    small, fast, _, batched = detectors()
-    results([small, fast])
-    results([replace(small, family="clip")])
-    found, known = results([timed(21.0, fast), batched])
-    forward = "benchmarks.test_yolo.test_forward"
-    assert set(found["results"]) == {forward, "benchmarks.test_clip.test_forward"} == set(known) - {"version"}
-    row = dict(zip(found["result_columns"], found["results"][forward], strict=True))
-    assert dict(zip(row["params"][0], row["result"], strict=True)) == {
-        "'small-fp32-b1-640'": 0.04,
-        "'fast-fp32-b1-640'": 0.021,
-        "'fast-fp32-b8-640'": 0.1,
-    }
-    assert len(row["stats_ci_99_a"]) == len(row["stats_q_75"]) == len(row["stats_repeat"]) == 3
-    assert known[forward]["params"] == [sorted(row["params"][0])]
-    assert found["params"]["torch"] == "2.14.1"
-    assert found["date"] == 1_763_596_800_000  # when the commit was made, by which asv orders
-
-
 def test_an_unknown_format_says_which_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path / "run.json", detectors())
     for text in ("xml", "csv="):
         assert main([str(tmp_path / "run.json"), f"--export={text}"]) == 2
-        assert f"a format of bench, csv, github-action-benchmark, bencher, asv, got {text!r}" in capsys.readouterr().err
+        assert f"a format of bench, csv, github-action-benchmark, bencher, got {text!r}" in capsys.readouterr().err
 
 
 def test_an_export_writes_no_report_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

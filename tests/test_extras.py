@@ -12,15 +12,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from fixtures.device import Cpu
+from fixtures.cases.family import Source
+from fixtures.cases.meta import meta_copy
+from fixtures.config.prices import Price, PriceError, cost_fields, parse_price
+from fixtures.devices.cpu import Cpu
 from fixtures.measure import output, peaks
 from fixtures.measure.compilation import CompileWatch
-from fixtures.measure.complexity import meta_copy
 from fixtures.measure.peaks import Peaks, bound_of, known_peaks, measure_peaks
 from fixtures.measure.sizes import safetensors_bytes, stored_bytes
 from fixtures.measure.window import Repeated, Window
-from fixtures.models.family import Source
-from fixtures.prices import Price, PriceError, cost_fields, parse_price
 from tests.conftest import OWN, Run, Saved, no_traceback, small_clip
 
 

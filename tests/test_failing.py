@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fixtures.device import Cpu
+from fixtures.devices.cpu import Cpu
 from tests.conftest import Run
 from tests.saved import faster
 

@@ -17,8 +17,8 @@ from PIL import Image
 from fixtures.fetch.__main__ import MISSING, main
 from fixtures.fetch.download import DownloadError, download
 from fixtures.fetch.weights import wanted
-from fixtures.inputs import file_sha256
-from fixtures.photos import candidates
+from fixtures.inputs.images import file_sha256
+from fixtures.inputs.photos import candidates
 from fixtures.quality.lists import read_list
 from tests.serving import send, serving
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fixtures.checks.field_spread import counts
-from fixtures.readout.field_spread import NOTHING, Known, known_of
-from fixtures.readout.pairs import Pair
-from fixtures.readout.rules import Rule
-from fixtures.readout.verdicts import ALTERNATING, SAVED, judge
-from fixtures.record import Record
+from fixtures.judge.pairs import Pair
+from fixtures.judge.rules import Rule
+from fixtures.judge.verdicts import ALTERNATING, SAVED, judge
+from fixtures.record.record import Record
+from fixtures.stats.field_spread import NOTHING, Known, known_of
+from tools.field_spread import counts
 
 P50 = Known(0.035, 3)
 # Forty rounds of 10 ms, then ten of 20.

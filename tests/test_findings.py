@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.readout.budgets import Budget, built_in, parse_limit
-from fixtures.readout.fit import fit
-from fixtures.readout.saved import read_saved
-from fixtures.readout.statistics import median_interval_ms
-from fixtures.record import Record
+from fixtures.judge.budgets import Budget, built_in, parse_limit
+from fixtures.judge.fit import fit
+from fixtures.record.machines import slug
+from fixtures.record.record import Record
+from fixtures.record.saved import read_saved
 from fixtures.report import sides
 from fixtures.report.contents import Report, contents
 from fixtures.report.decisions import ranking, scenarios
@@ -24,9 +24,9 @@ from fixtures.report.findings import (
     smallest_batches,
     without_smallest_batch,
 )
-from fixtures.report.machines import slug
 from fixtures.report.picks import choices
 from fixtures.report.sides import compared
+from fixtures.stats.percentiles import median_interval_ms
 from tests.saved import H200, MACHINE, case_id, detectors, save, timed
 
 

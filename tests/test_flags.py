@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from fixtures.device import Cpu
+from fixtures.devices.cpu import Cpu
 from fixtures.measure.flags import Watch, _Usage, busy_share
-from fixtures.readout.spread import spread_flags
+from fixtures.stats.spread import spread_flags
 from tests.conftest import ROOT
 
 

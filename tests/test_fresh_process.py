@@ -8,14 +8,14 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from fixtures.checks import coverage
-from fixtures.checks.gate_power import read
-from fixtures.readout.fresh_process import ASSUMED, Assumed, p50_interval_ms, prediction
-from fixtures.readout.saved import read_saved
+from fixtures.record.saved import read_saved
 from fixtures.report.contents import contents
 from fixtures.report.sides import compared
+from fixtures.stats.fresh_process import ASSUMED, Assumed, p50_interval_ms, prediction
 from tests.conftest import ROOT
 from tests.saved import timed
+from tools import coverage
+from tools.gate_power import read
 
 
 def test_one_process_is_off_by_two_processes_and_two_runs() -> None:
@@ -43,7 +43,7 @@ def test_a_flag_that_no_trial_had_counts_as_the_one_that_widens_most() -> None:
 
 
 def test_what_is_assumed_is_what_one_half_of_the_trials_chooses_and_the_other_is_judged_by() -> None:
-    """`python -m fixtures.checks.coverage` again after either changes."""
+    """`python -m tools.coverage` again after either changes."""
     saved = json.loads(coverage.RESULT.read_text())
     assert saved["assumed"] == asdict(ASSUMED)
     assert saved["coverage"] == [asdict(each) for each in coverage.judged(read())]

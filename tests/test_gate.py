@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from fixtures import gate
-from fixtures.missing import Failure
-from fixtures.readout import verdict_table
-from fixtures.readout.gating import Judgement
-from fixtures.readout.pairs import Pair
-from fixtures.readout.rules import parse_rule
-from fixtures.readout.verdicts import SAVED, judge
-from fixtures.record import Record
+from fixtures.judge.gating import Judgement
+from fixtures.judge.pairs import Pair
+from fixtures.judge.rules import parse_rule
+from fixtures.judge.verdicts import SAVED, judge
+from fixtures.record.missing import Failure
+from fixtures.record.record import Record
+from fixtures.show import verdict_table
 from tests.conftest import ROOT
 from tests.saved import timed
 

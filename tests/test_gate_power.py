@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.checks import gate_power, power_models
-from fixtures.checks.gate_power import MODELS, SIZES, Planned, Run, Side, Trials, missing, plan, write_models
-from fixtures.checks.gate_power_table import judged, markdown
-from fixtures.record import Record
+from fixtures.record.record import Record
+from tools import gate_power, power_models
+from tools.gate_power import MODELS, SIZES, Planned, Run, Side, Trials, missing, plan, write_models
+from tools.gate_power_table import judged, markdown
 
 
 def test_every_size_is_planted_in_every_model_and_one_model_is_left_alone() -> None:

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.device import Cpu
-from fixtures.models.model import Model
+from fixtures.cases.model import Model
+from fixtures.cases.variants import UnavailableError, Variant
+from fixtures.devices.cpu import Cpu
 from fixtures.runtimes.graph import Graph, MethodModule, Traceable, attach
-from fixtures.variants import UnavailableError, Variant
 
 
 class Recording:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from fixtures.history.__main__ import main
-from fixtures.history.store import HistoryError, opened
-from fixtures.history.trend import trend_figure
-from tests.conftest import ROOT
+from fixtures.history.series import Series, read_history, series_of
+from fixtures.report.charts.trend import trend_figure
 from tests.saved import H200, detectors, save, timed
 
+P50 = ["latency_p50_ms"]
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -40,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 def test_shifts_are_listed_with_the_commits_between_which_they_came(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(folder), "--file", str(folder / "h.duckdb")]) == 0
+    assert main([str(folder)]) == 0
     out = capsys.readouterr().out
     rows = [" ".join(line.split()) for line in out.splitlines()]
     assert any(
@@ -53,15 +50,14 @@ def test_shifts_are_listed_with_the_commits_between_which_they_came(
 
 
 def test_a_trend_is_shown_and_drawn(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [str(folder), "--file", str(folder / "h.duckdb"), "--case=small"]
+    arguments = [str(folder), "--case=small"]
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert out.count("_run") == 12
     assert "+20." in out
     assert main([*arguments, f"--chart={folder / 'trend.svg'}"]) == 0
     assert (folder / "trend.svg").read_text().startswith("<?xml")
-    with opened(folder / "h.duckdb", [folder]) as (history, _):
-        (found,) = history.series(["latency_p50_ms"])
+    (found,) = series_in(folder)
     (axes,) = trend_figure(found).axes
     levels = [list(line.get_ydata()) for line in axes.lines if line.get_linewidth() == 2 and line.get_marker() != "o"]  # type: ignore[arg-type]
     assert levels == [pytest.approx([40.08] * 2), pytest.approx([48.096] * 2, rel=1e-3)]
@@ -90,25 +86,24 @@ def test_a_trend_is_shown_and_drawn(folder: Path, capsys: pytest.CaptureFixture[
 def test_mistakes_are_said(
     folder: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(folder), "--file", str(folder / "h.duckdb"), *arguments]) == 2
+    assert main([str(folder), *arguments]) == 2
     assert f"history: {message}" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_not_there_or_cannot_be_written_is_said(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_that_is_not_there_or_holds_no_run_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "nothere")]) == 2
     assert "no folder" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
-    assert main([str(tmp_path / "empty"), "--file", str(tmp_path / "h.duckdb")]) == 2
+    assert main([str(tmp_path / "empty")]) == 2
     assert "no saved run in" in capsys.readouterr().err
-    assert main([str(folder), "--file=/proc/history.duckdb"]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+
+
+def series_in(folder: Path) -> list[Series]:
+    return series_of(read_history([folder], P50)[0], P50)
 
 
 def values(folder: Path) -> dict[str, list[float]]:
-    with opened(folder / "h.duckdb", [folder]) as (history, _):
-        return {series.case + series.machine: list(series.values) for series in history.series(["latency_p50_ms"])}
+    return {series.case + series.machine: list(series.values) for series in series_in(folder)}
 
 
 def test_it_follows_the_files(folder: Path) -> None:
@@ -127,31 +122,25 @@ def test_it_follows_the_files(folder: Path) -> None:
     assert values(folder) == {case: [*before[1:11], 99.0, 78.0]}
     (folder / "0002_run.json").rename(folder / "zzz.json")  # the order is that of time
     assert values(folder) == {case: [*before[1:11], 99.0, 78.0]}
-    with duckdb.connect(folder / "h.duckdb") as connection:
-        assert connection.execute("select count(*) from runs").fetchall() == [(12,)]
-    with opened(folder / "h.duckdb", [folder]) as (history, _):
-        assert history.run_count() == 12
+    assert len(read_history([folder], P50)[0]) == 12
 
 
 def test_a_series_is_of_one_machine_with_equal_inputs_weights_and_threads(folder: Path) -> None:
     save_day(folder, 12, 40.0, device_name="Intel Xeon")
     save_day(folder, 13, 40.0, threads=1)
     save_day(folder, 14, 40.0, weights="file:best.pt:0123456789ab")
-    with opened(folder / "h.duckdb", [folder]) as (history, _):
-        assert sorted(len(series.values) for series in history.series(["latency_p50_ms"])) == [1, 1, 1, 12]
+    assert sorted(len(series.values) for series in series_in(folder)) == [1, 1, 1, 12]
     gpu = replace(detectors()[0], device="cuda:0", device_name="NVIDIA H200")
     for capability in ("9.0", "9.1"):
         save(folder / f"{capability}.json", [gpu], machine={**H200, "gpu_capability": capability})
-    with opened(folder / "h.duckdb", [folder]) as (history, _):
-        assert sorted(len(series.values) for series in history.series(["latency_p50_ms"])) == [1, 1, 1, 1, 1, 12]
+    assert sorted(len(series.values) for series in series_in(folder)) == [1, 1, 1, 1, 1, 12]
 
 
 def test_a_series_goes_on_where_the_code_that_makes_the_weights_changed(tmp_path: Path) -> None:
     """Their digest changes with every layer; other files are other models."""
     for day, weights in enumerate(("file:mine.py:0a", "file:mine.py:0b", "file:mine.py:0c", "file:other.py:0c")):
         save_day(tmp_path, day, 40.0, weights=weights)
-    with opened(tmp_path / "h.duckdb", [tmp_path]) as (history, _):
-        assert sorted(len(series.values) for series in history.series(["latency_p50_ms"])) == [1, 3]
+    assert sorted(len(series.values) for series in series_in(tmp_path)) == [1, 3]
 
 
 def test_a_run_that_was_saved_twice_counts_once(folder: Path) -> None:
@@ -160,78 +149,12 @@ def test_a_run_that_was_saved_twice_counts_once(folder: Path) -> None:
     assert values(folder) == before
 
 
-@pytest.mark.parametrize("content", [b"", b"no database at all", b"12345678DUCK" + b"x" * 20_000])
-def test_a_file_that_may_be_anybodys_is_left_alone(
-    folder: Path, content: bytes, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Its ending says nothing; what is damaged cannot be told from what is another's."""
-    (folder / "h.duckdb").write_bytes(content)
-    assert main([str(folder), "--file", str(folder / "h.duckdb")]) == 2
-    assert (folder / "h.duckdb").read_bytes() == content
-    assert "can be deleted: it is made anew" in " ".join(capsys.readouterr().err.split())
-    (folder / "h.duckdb").unlink()
-    assert [len(found) for found in values(folder).values()] == [12]
-
-
-def test_a_log_without_its_database_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "h.duckdb.wal").write_text("mine")
-    assert main([str(folder), "--file", str(folder / "h.duckdb")]) == 2
-    assert (folder / "h.duckdb.wal").read_text() == "mine"
-    assert "h.duckdb.wal' is the log of a database that is gone" in capsys.readouterr().err
-
-
-def test_of_a_file_that_is_damaged_within_it_is_said_what_to_do(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = folder / "h.duckdb"
-    values(folder)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
-    path.write_bytes(content)
-    (folder / "0012_run.json").touch()
-    if main([str(folder), "--file", str(path)]):
-        assert "can be deleted: it is made anew" in capsys.readouterr().err
-        path.unlink()
-    assert [len(found) for found in values(folder).values()] == [12]
-
-
-def test_a_file_that_is_no_history_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "notes.md").write_text("mine")
-    with duckdb.connect(folder / "mine.duckdb") as connection:
-        connection.execute("create table mine as select 1 as one")
-    kept = {name: (folder / name).read_bytes() for name in ("notes.md", "mine.duckdb", "0001_run.json")}
-    for name, message in zip(kept, ("is no history", "is another database", "is no history"), strict=True):
-        assert main([str(folder), "--file", str(folder / name)]) == 2
-        assert message in capsys.readouterr().err
-    assert {name: (folder / name).read_bytes() for name in kept} == kept
-
-
-def test_a_file_that_another_program_has_open_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = folder / "h.duckdb"
-    values(folder)
-    code = f"import duckdb, time; c = duckdb.connect({str(path)!r}); print('open', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "open\n"
-        assert main([str(folder), "--file", str(path)]) == 2
-        holder.kill()
-    assert f"history: {str(path)!r} is open in another program; close it there" in capsys.readouterr().err
-    assert main([str(folder), "--file", str(path)]) == 0
-
-
-def test_a_file_of_another_layout_is_made_anew(folder: Path) -> None:
-    with duckdb.connect(folder / "h.duckdb") as connection:
-        connection.execute("create table layout as select 'older' as layout")
-        connection.execute("create table runs as select 1 as one; create table records as select 1 as one")
-    assert [len(found) for found in values(folder).values()] == [12]
-
-
 def test_a_truncated_run_is_left_out_until_it_is_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = (folder / "0012_run.json").read_bytes()
     (folder / "0012_run.json").write_bytes(whole[:200])
     (folder / "foreign.json").write_text("{}")
     (folder / "gone.json").symlink_to(folder / "nowhere.json")
-    arguments = [str(folder), "--file", str(folder / "h.duckdb")]
+    arguments = [str(folder)]
     assert main(arguments) == 6
     read = capsys.readouterr()
     assert "of 11 runs" in read.out
@@ -242,24 +165,3 @@ def test_a_truncated_run_is_left_out_until_it_is_whole(folder: Path, capsys: pyt
     (folder / "gone.json").unlink()
     assert main(arguments) == 0
     assert "of 12 runs" in capsys.readouterr().out
-
-
-def test_two_that_write_at_once_lose_nothing(folder: Path) -> None:
-    command = [sys.executable, "-m", "fixtures.history", str(folder), "--file", str(folder / "h.duckdb")]
-    running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    for day in range(12, 16):
-        save_day(folder, day, 48.0, params=2_100_000)
-    assert [process.wait(60) for process in running] == [0, 0]
-    for process in running:
-        process.communicate()
-    assert [len(found) for found in values(folder).values()] == [16]
-
-
-def test_who_has_to_wait_too_long_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fixtures.history.store._PATIENCE_S", 0.05)
-    with (
-        opened(folder / "h.duckdb", [folder]),
-        pytest.raises(HistoryError, match=r"in use by another process"),
-        opened(folder / "h.duckdb", [folder]),
-    ):
-        pass

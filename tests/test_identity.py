@@ -11,20 +11,20 @@ import pytest
 import torch
 
 from fixtures import gate
-from fixtures.device import Cpu
-from fixtures.history.store import opened
+from fixtures.devices.cpu import Cpu
+from fixtures.devices.host import processor
+from fixtures.judge.comparison import compare
 from fixtures.measure import peaks
-from fixtures.measure.machine import processor
 from fixtures.measure.peaks import Peaks, known_peaks
-from fixtures.readout.comparison import compare
-from fixtures.readout.identity import environment_of, key_of, labels, merged
-from fixtures.readout.saved import SavedRun, read_saved
+from fixtures.record.identity import environment_of, key_of, labels, merged
+from fixtures.record.machines import Machine
+from fixtures.record.saved import SavedRun, read_saved
 from fixtures.report.contents import contents
-from fixtures.report.machines import Machine
 from fixtures.report.overview import flags
 from fixtures.report.sides import compared, runs
 from tests.conftest import RECORD, ROOT
 from tests.saved import H200, MACHINE, case_id, detectors, save, timed
+from tests.test_history import series_in
 
 FLAGS = ["avx", "avx2", "fma", "avx512f", "avx512_vnni"]
 GENOA = {**MACHINE, "cpu": {"family": 25, "model": 17, "stepping": 1, "flags": [*FLAGS, "avx512_bf16"]}}
@@ -66,8 +66,7 @@ def test_another_processor_of_the_same_name_is_compared_nowhere(tmp_path: Path, 
     report = contents([base, head])
     assert len({machine.label for machine in report.machines}) == 2
     assert "No two of these runs share a case on the same machine" in runs(report).lines[0]
-    with opened(tmp_path / "h.duckdb", [tmp_path]) as (history, _):
-        series = history.series(["latency_p50_ms"])
+    series = series_in(tmp_path)
     assert [len(each.values) for each in series] == [1, 1]
     assert len({each.machine for each in series}) == 2
 
@@ -102,8 +101,7 @@ def test_what_a_file_does_not_tell_is_compared_with_a_note(tmp_path: Path, capsy
     assert [machine.label for machine in report.machines] == ["AMD EPYC"]
     remark = "base does not tell cpu_family, cpu_model, cpu_stepping, cpu_features"
     assert any(remark in row[0] for _, shown in flags(report).tables for row in shown.rows)
-    with opened(tmp_path / "h.duckdb", [tmp_path]) as (history, _):
-        assert [each.values for each in history.series(["latency_p50_ms"])] == [(10.0, 1000.0)]
+    assert [each.values for each in series_in(tmp_path)] == [(10.0, 1000.0)]
 
 
 def test_of_two_machines_that_a_file_may_be_of_it_is_neither() -> None:

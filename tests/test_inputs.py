@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fixtures import synthetic
-from fixtures.inputs import fixed_images
-from fixtures.photos import InputsError, choose, decode
-from fixtures.settings import Settings
+from fixtures.config.settings import Settings
+from fixtures.inputs import synthetic
+from fixtures.inputs.images import fixed_images
+from fixtures.inputs.photos import InputsError, choose, decode
 from tests.test_settings import parsed
 
 ROOT = Path(__file__).parent.parent

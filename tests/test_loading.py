@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.case import Case
-from fixtures.device import Cpu
-from fixtures.loading import CannotFitError, CannotLoadError, Shelf
-from fixtures.models.family import Build, Family, Spec
+from fixtures.cases.case import Case
+from fixtures.cases.family import Build, Family, Spec
+from fixtures.cases.model import Model
+from fixtures.cases.own import OwnModel
+from fixtures.cases.variants import Variant
+from fixtures.devices.cpu import Cpu
+from fixtures.measure.loading import CannotFitError, CannotLoadError, Shelf
 from fixtures.models.huggingface import LoadError, fill_with_random_weights
-from fixtures.models.model import Model
-from fixtures.models.own import OwnModel
-from fixtures.variants import Variant
 from tests.test_settings import parsed
 
 
@@ -100,7 +100,7 @@ def test_a_model_that_does_not_fit_is_told_with_both_numbers(workshop: Workshop,
 
 
 def test_default_precision_is_bf16_only_where_fp32_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fixtures.measure.machine.free_host_memory_bytes", lambda: 16 * 10**9)
+    monkeypatch.setattr("fixtures.devices.host.free_host_memory_bytes", lambda: 16 * 10**9)
     assert Cpu().default_precision(3_744_679_936) == "bf16"
     assert Cpu().default_precision(3_000_000_000) == "fp32"
     assert Cpu().default_precision(None) == "fp32"

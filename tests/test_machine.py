@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures.measure import machine
+from fixtures.devices import host as machine
 
 
 def test_cpu_quota_of_cgroup_v2_is_the_tightest_of_all_levels(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from fixtures.history.series import Mark, Series
 from fixtures.history.shifts import shifts_of
-from fixtures.readout.budgets import Limit
-from fixtures.readout.pairs import Pair
-from fixtures.readout.rules import FIELDS, Rule, parse_rule
-from fixtures.readout.verdicts import SAVED, judge
-from fixtures.record import MEANINGS, MEASURED_NUMBERS, Record
+from fixtures.judge.budgets import Limit
+from fixtures.judge.pairs import Pair
+from fixtures.judge.rules import FIELDS, Rule, parse_rule
+from fixtures.judge.verdicts import SAVED, judge
+from fixtures.record.record import MEANINGS, MEASURED_NUMBERS, Record
 
 _NUMBERS = {"int", "float", "int | None", "float | None"}
 

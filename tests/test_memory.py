@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from fixtures.device import Cpu, DeviceMemory
+from fixtures.devices.base import DeviceMemory
+from fixtures.devices.cpu import Cpu
 from fixtures.measure.memory import host_resident_bytes, measure_memory, release_memory
 
 MIB = 2**20

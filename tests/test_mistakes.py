@@ -145,8 +145,8 @@ def test_a_run_of_skips_alone_is_no_success(run: Run) -> None:
 def test_a_mistake_is_a_usage_error_before_any_model_loads(
     run: Run, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], said: str
 ) -> None:
-    monkeypatch.setattr("fixtures.options.visible_gpu_count", lambda: 0)
-    monkeypatch.setattr("fixtures.loading._load", lambda *_: pytest.exit("a model was loaded"))
+    monkeypatch.setattr("fixtures.plugins.options.visible_gpu_count", lambda: 0)
+    monkeypatch.setattr("fixtures.measure.loading._load", lambda *_: pytest.exit("a model was loaded"))
     result = run(*args)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {said}"])

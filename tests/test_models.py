@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from fixtures import synthetic
-from fixtures.models.family import Build, families, family
+from fixtures.cases.family import Build, families, family
+from fixtures.inputs import synthetic
 from fixtures.models.huggingface import fill_with_random_weights
 from tests.conftest import small_blip2
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from fixtures.cases.family import Build, family
 from fixtures.measure.complexity import Cost, count
 from fixtures.measure.operators import Work
-from fixtures.models.family import Build, family
 from tests.test_complexity import Attention, Wrapped, on_meta
 
 FP32 = 4

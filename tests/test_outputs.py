@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from fixtures import writing
+from fixtures.files import writing
 from tests.conftest import OWN, Run, no_traceback
 
 
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fixtures.loading._load", lambda *_: pytest.exit("a model was loaded"))
+    monkeypatch.setattr("fixtures.measure.loading._load", lambda *_: pytest.exit("a model was loaded"))
 
 
 FILE = "name a file in an existing folder that can be written to"
@@ -127,7 +127,9 @@ def strict(text: str) -> Any:
 
 def test_every_number_of_the_json_is_one(run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever puts it there: a record's field, its list of layers, or the machine's description."""
-    monkeypatch.setattr("fixtures.measure.plugin.describe_host", lambda: {"load": float("inf"), "more": [float("nan")]})
+    monkeypatch.setattr(
+        "fixtures.plugins.measure.describe_host", lambda: {"load": float("inf"), "more": [float("nan")]}
+    )
     run(*OWN, "--iters=3", "--benchmark-json=out.json", "--benchmark-save=base").assert_outcomes(passed=1)
     texts = [path.read_text() for path in [project.path / "out.json", *project.path.rglob("0001_base.json")]]
     assert len(texts) == 2

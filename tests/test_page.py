@@ -13,10 +13,10 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from fixtures.checks.browser import complaints, open_page
 from fixtures.report.__main__ import main
 from tests.reports import shown
 from tests.saved import H200, detectors, save, timed
+from tools.browser import complaints, open_page
 
 ODD = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"
 

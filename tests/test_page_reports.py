@@ -11,11 +11,11 @@ import pytest
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 
-from fixtures.checks.browser import complaints, open_page
 from fixtures.report.__main__ import main
 from tests.conftest import ROOT
 from tests.reports import shown
 from tests.saved import detectors, save, timed
+from tools.browser import complaints, open_page
 
 
 def test_committed_numbers_are_the_records(browser: Chrome, tmp_path: Path) -> None:

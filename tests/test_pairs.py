@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.case import Case
-from fixtures.children import pairs as pairs_module
-from fixtures.children.journal import CaseRun
-from fixtures.children.link import Finished, Ready, Rounds
-from fixtures.children.pairs import Pairs, _Pairing
-from fixtures.children.places import BASE, HEAD
-from fixtures.children.process import Command
-from fixtures.decoding import record_from
+from fixtures.cases.case import Case
+from fixtures.cases.family import Family, Spec
+from fixtures.cases.variants import Variant
 from fixtures.measure.turns import PairError, Turn, checked_turns
-from fixtures.models.family import Family, Spec
-from fixtures.options import SETTINGS
+from fixtures.plugins import pairs as pairs_module
+from fixtures.plugins.pairs import Pairs, _Pairing
 from fixtures.progress import Progress
-from fixtures.variants import Variant
+from fixtures.record.decoding import record_from
+from fixtures.run import run_of
+from fixtures.workers.journal import CaseRun
+from fixtures.workers.link import Finished, Ready, Rounds
+from fixtures.workers.places import BASE, HEAD
+from fixtures.workers.process import Command
 from tests.conftest import RECORD, Run, Saved
 from tests.test_settings import parsed
 
@@ -124,10 +124,11 @@ def items(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.fixture
 def timed() -> Pairs:
-    config = SimpleNamespace(
-        stash={SETTINGS: parsed(threads="1")}, rootpath=HERE, getoption=lambda name: {"case_timeout": "600"}[name]
+    config: Any = SimpleNamespace(
+        stash=pytest.Stash(), rootpath=HERE, getoption=lambda name: {"case_timeout": "600"}[name]
     )
-    return Pairs(config)  # type: ignore[arg-type]
+    run_of(config).settings = parsed(threads="1")
+    return Pairs(config)
 
 
 def test_all_cases_of_a_variant_share_one_pair_of_processes(items: list[Any], timed: Pairs) -> None:

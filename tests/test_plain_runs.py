@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.children.endings import place_in
-from fixtures.children.journal import Journal, abandoned, folder
+from fixtures.workers.endings import place_in
+from fixtures.workers.journal import Journal, abandoned, folder
 from tests.conftest import OWN, ROOT, Run
 from tests.test_sweeps import children_of
 

@@ -12,9 +12,9 @@ import yaml
 from PIL import Image
 from transformers import AutoTokenizer, Blip2ForConditionalGeneration
 
+from fixtures.inputs.photos import decode
 from fixtures.models.blip2 import NEW_TOKENS, Blip2
 from fixtures.models.yolo import import_ultralytics
-from fixtures.photos import decode
 from fixtures.quality.words import written
 from tests.conftest import Run, Saved, images_in, no_traceback, small_blip2, small_clip
 

@@ -9,14 +9,14 @@ from types import ModuleType
 
 import pytest
 
-from fixtures.checks import coverage, gate_power, overhead, report, speedup
-from fixtures.checks.finding import findings_markdown
-from fixtures.checks.gate_power_table import markdown as gate_power_markdown
-from fixtures.readout import speedups
-from fixtures.readout.saved import read_saved
-from fixtures.readout.show import main, svg
-from fixtures.readout.table import markdown
+from fixtures.record.saved import read_saved
 from fixtures.report.charts.draw import KINDS
+from fixtures.show import speedups
+from fixtures.show.__main__ import main, svg
+from fixtures.show.table import markdown
+from tools import coverage, gate_power, overhead, report, speedup
+from tools.finding import findings_markdown
+from tools.gate_power_table import markdown as gate_power_markdown
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,14 +8,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pytest_benchmark.utils import parse_compare_fail
 
-from fixtures.readout.comparison import compare, differences
-from fixtures.readout.saved import SavedError, SavedRun, read_saved
-from fixtures.readout.table import COLUMNS, table_text, write_csv
-from fixtures.record import Record
+from fixtures.bench import checks_of
+from fixtures.judge.comparison import compare, differences
+from fixtures.record.record import Record
+from fixtures.record.saved import SavedError, SavedRun, read_saved
+from fixtures.show.table import COLUMNS, table_text, write_csv
 
 CASE = "benchmarks/test_custom.py::test_forward[net-fp32-b8-224]"
 
@@ -92,15 +95,19 @@ def baseline(record: Record) -> SavedRun:
     return SavedRun(Path("0001_base.json"), {CASE: record}, {CASE: {"median": 0.010}})
 
 
+def checks(text: str) -> list[Any]:
+    return checks_of(SimpleNamespace(option=SimpleNamespace(benchmark_compare_fail=[parse_compare_fail(text)])))  # type: ignore[arg-type]
+
+
 def test_a_regression_is_told_in_milliseconds_and_percent(record: Record) -> None:
-    found = compare({CASE: record}, {CASE: {"median": 0.0123}}, [baseline(record)], [parse_compare_fail("median:10%")])
+    found = compare({CASE: record}, {CASE: {"median": 0.0123}}, [baseline(record)], checks("median:10%"))
     assert found.regressed == {CASE: ["median 10.000 -> 12.300 ms (+23.0 %, limit 10 %)"]}
 
 
 def test_an_absolute_limit_is_in_seconds(record: Record) -> None:
-    check = parse_compare_fail("median:0.002")
-    assert not compare({CASE: record}, {CASE: {"median": 0.0119}}, [baseline(record)], [check]).regressed
-    found = compare({CASE: record}, {CASE: {"median": 0.0125}}, [baseline(record)], [check])
+    limit = checks("median:0.002")
+    assert not compare({CASE: record}, {CASE: {"median": 0.0119}}, [baseline(record)], limit).regressed
+    found = compare({CASE: record}, {CASE: {"median": 0.0125}}, [baseline(record)], limit)
     assert found.regressed == {CASE: ["median 10.000 -> 12.500 ms (+2.500 ms, limit 2 ms)"]}
 
 
@@ -110,7 +117,7 @@ def test_a_refused_case_is_no_regression_and_a_new_one_is_named(record: Record) 
         {CASE: other, "new": replace(record, batch=4)},
         {CASE: {"median": 1.0}, "new": {"median": 1.0}},
         [baseline(record)],
-        [parse_compare_fail("median:10%")],
+        checks("median:10%"),
     )
     assert (list(found.refused), found.regressed, found.new, found.compared) == ([CASE], {}, ("new",), ())
 
@@ -132,7 +139,7 @@ def test_a_baseline_that_cannot_be_read_is_told_why(tmp_path: Path, content: str
 
 def test_the_reading_side_never_imports_torch() -> None:
     """A gate or a report runs in a second on a laptop without it."""
-    code = "import sys, fixtures.readout.table, fixtures.readout.comparison; sys.exit('torch' in sys.modules)"
+    code = "import sys, fixtures.show.table, fixtures.judge.comparison; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from fixtures.children.journal import CaseRun
-from fixtures.children.link import Finished
-from fixtures.children.outcome import CaseRuns
-from fixtures.children.places import BASE, HEAD, Places
+from fixtures.workers.journal import CaseRun
+from fixtures.workers.link import Finished
+from fixtures.workers.outcome import CaseRuns
+from fixtures.workers.places import BASE, HEAD, Places
 from tests.conftest import ROOT
 from tests.own_repository import installed_editable
 
@@ -62,7 +62,7 @@ import json, os, site, sys
 sys.path.append({str(ROOT)!r})
 LATER = None
 {before.format(**names)}
-from fixtures.children.sources import sources_of_process
+from fixtures.workers.sources import sources_of_process
 if LATER: sys.path.append(LATER)
 found = None
 {then.format(**names)}

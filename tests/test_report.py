@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.readout.markdown import escaped
 from fixtures.report.__main__ import main
+from fixtures.show.markdown import escaped
 from tests.reports import all_tables, markdown_tables, report_on
 from tests.saved import H200, detectors, save, timed
 

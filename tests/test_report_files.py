@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.readout.saved import read_saved
-from fixtures.record import MEANINGS
+from fixtures.files.writing import WriteError, write_all
+from fixtures.record.record import MEANINGS
+from fixtures.record.saved import read_saved
+from fixtures.record.sources import find_runs
 from fixtures.report.__main__ import main
 from fixtures.report.build import build
 from fixtures.report.contents import contents
 from fixtures.report.page.data import page_data
-from fixtures.report.sources import find_runs
-from fixtures.writing import WriteError, write_all
 from tests.conftest import RECORD, ROOT
 from tests.reports import report_on
 from tests.saved import H200, detectors, save, timed
@@ -88,7 +88,7 @@ def test_reading_needs_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from fixtures.report.__main__ import main; "
         "from fixtures.history.__main__ import main as history; "
-        f"code = main(sys.argv[1:]) or history(['{tmp_path}', '--file', '{tmp_path}/h.duckdb']); "
+        f"code = main(sys.argv[1:]) or history(['{tmp_path}']); "
         "sys.exit(code or 'torch' in sys.modules)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run.json"), "--out", str(tmp_path / "out")]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.readout.rules import Rule, RuleError, check_globs, parse_rule, read_rules, rules_of
+from fixtures.judge.rules import Rule, RuleError, check_globs, parse_rule, read_rules, rules_of
 
 CASE = "benchmarks/test_custom.py::test_forward[net-fp32-b1-224]"
 

@@ -92,7 +92,7 @@ def test_only_the_call_is_timed(project: pytest.Pytester, saved: Saved, monkeypa
     monkeypatch.setenv("PYTHONPATH", str(project.path))
     project.makeconftest(
         (Path(__file__).parent.parent / "conftest.py").read_text()
-        + "\nfrom fixtures.device import Cpu\nCpu.timer = 'clocked.clock'\n"
+        + "\nfrom fixtures.devices.cpu import Cpu\nCpu.timer = 'clocked.clock'\n"
     )
     result = project.runpytest_subprocess(
         "benchmarks", "-k", "custom", "--model=mine.py:net", "--batch=1", "--iters=4", "--benchmark-json=out.json"
@@ -211,7 +211,7 @@ def test_the_garbage_collector_is_off_inside_timed_calls_only(run: Run, monkeypa
 
 def test_caches_are_dropped_before_memory_is_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    monkeypatch.setattr("fixtures.batches.ImageBatches.drop_caches", lambda self: order.append("drop"))
+    monkeypatch.setattr("fixtures.inputs.batches.ImageBatches.drop_caches", lambda self: order.append("drop"))
     measure = case.measure_memory
     monkeypatch.setattr(case, "measure_memory", lambda *args: order.append("memory") or measure(*args))
     run(*OWN, "--iters=3").assert_outcomes(passed=1)

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures import scratch
-from fixtures.children.process import Child, ChildGoneError, Command
-from fixtures.partial import partial_beside
+from fixtures.files import scratch
+from fixtures.files.partial import partial_beside
+from fixtures.workers.process import Child, ChildGoneError, Command
 from tests.conftest import ROOT
 from tests.own_repository import git, own_repository
 
@@ -25,9 +25,9 @@ RUN = """
 import os, subprocess, sys, tempfile
 tempfile.tempdir, repository = sys.argv[1:]
 from pathlib import Path
-from fixtures import scratch
-from fixtures.children.layout import lay_out
-from fixtures.children.version import Checkout, git_output
+from fixtures.files import scratch
+from fixtures.workers.layout import lay_out
+from fixtures.workers.version import Checkout, git_output
 folder = scratch.new_folder("against")
 lay_out(Checkout(Path(repository), git_output(Path(repository), "rev-parse", "HEAD")), folder, folder / "0" / "own")
 marked = {**os.environ, scratch.VARIABLE: str(scratch.new_folder("child"))}
@@ -117,8 +117,8 @@ def test_a_worktree_whose_folder_somebody_removed_is_forgotten(
     temporary: Path, own: Path, running: tuple[subprocess.Popen[str], psutil.Process]
 ) -> None:
     """As after a restart with a fresh /tmp: the repository still lists it."""
-    from fixtures.children.layout import lay_out
-    from fixtures.children.version import Checkout
+    from fixtures.workers.layout import lay_out
+    from fixtures.workers.version import Checkout
 
     (folder,) = temporary.iterdir()
     folder.rename(folder.with_name("gone"))
@@ -153,7 +153,7 @@ def test_what_a_crashed_child_started_is_gone_with_its_files(temporary: Path, st
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from fixtures.partial import partial_beside
+from fixtures.files.partial import partial_beside
 with partial_beside(Path(sys.argv[1])) as partial:
     partial.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from fixtures.cuda import Cuda, parse_device
-from fixtures.device import Cpu, DeviceError, Mps
-from fixtures.settings import OptionError, Settings, settings_from
+from fixtures.config.settings import OptionError, Settings, settings_from
+from fixtures.devices.base import DeviceError
+from fixtures.devices.choose import parse_device
+from fixtures.devices.cpu import Cpu
+from fixtures.devices.cuda import Cuda
+from fixtures.devices.mps import Mps
 
 DEFAULTS = {"device": "cpu", "num_images": "200", "seed": "42", "all_models": False, "pretrained": False, "steps": "20"}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.readout.saved import SavedError
+from fixtures.record.saved import SavedError
+from fixtures.record.sources import find_runs
 from fixtures.report.__main__ import main
-from fixtures.report.sources import find_runs
 from tests.conftest import RECORD
 from tests.saved import save, timed
 

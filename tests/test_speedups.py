@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from fixtures.missing import Missing
-from fixtures.readout.saved import read_saved
-from fixtures.readout.show import main
-from fixtures.readout.speedups import markdown, rows_of, text
-from fixtures.record import Record
+from fixtures.record.missing import Missing
+from fixtures.record.record import Record
+from fixtures.record.saved import read_saved
+from fixtures.show.__main__ import main
+from fixtures.show.speedups import markdown, rows_of, text
 from tests.conftest import Run, no_traceback
 
 GAP = Missing(

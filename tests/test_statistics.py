@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from fixtures.readout.statistics import block_logs, fewest_samples, latency_of, percentile_ms
+from fixtures.stats.percentiles import block_logs, fewest_samples, latency_of, percentile_ms
 
 
 @pytest.mark.parametrize(("q", "fewest"), [(0.90, 29), (0.95, 59), (0.99, 299)])

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.batches import Call
-from fixtures.device import Cpu
+from fixtures.devices.cpu import Cpu
+from fixtures.inputs.batches import Call
 from fixtures.measure import throughput
 from fixtures.measure.search import LARGEST_BATCH, TooLargeError, search_best_batch
 from fixtures.measure.throughput import Prober

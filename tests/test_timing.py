@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.measure.timing import CudaEventTimer, Lap
+from fixtures.devices.timing import CudaEventTimer, Lap
 
 
 class FakeGpu:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from fixtures.device import Cpu
-from fixtures.loading import Shelf
+from fixtures.cases.own import OwnModel
+from fixtures.cases.variants import UnavailableError, Variant
+from fixtures.devices.cpu import Cpu
+from fixtures.measure.loading import Shelf
 from fixtures.measure.sizes import plain_tensors, safetensors_bytes
 from fixtures.models.custom import FAMILY, spec_from_own
-from fixtures.models.own import OwnModel
 from fixtures.runtimes.graph import Graph
-from fixtures.variants import UnavailableError, Variant
 from tests.conftest import Run, Saved, images_in, no_traceback
 from tests.test_settings import parsed
 
@@ -163,7 +163,7 @@ def test_an_int8_file_is_really_smaller(models: Path, runtime: str) -> None:
 
 
 def case(spec: Any, variant: Variant) -> Any:
-    from fixtures.case import Case
+    from fixtures.cases.case import Case
 
     return Case(FAMILY, spec, variant, 1, 32)
 

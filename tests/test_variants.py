@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
-import fixtures.variants as variants
-from fixtures.case import Case
-from fixtures.cases import cases_of
-from fixtures.cuda import Cuda
-from fixtures.device import Cpu, Mps
-from fixtures.models.family import Family, Spec
-from fixtures.models.model import Model
-from fixtures.settings import OptionError
-from fixtures.variants import RUNTIMES, Variant, VariantError, parse_prunes, parse_runtimes, parse_variant, variants_of
+import fixtures.cases.variants as variants
+from fixtures.cases.case import Case
+from fixtures.cases.family import Family, Spec
+from fixtures.cases.model import Model
+from fixtures.cases.runtimes import RUNTIMES
+from fixtures.cases.variants import Variant, VariantError, parse_prunes, parse_runtimes, parse_variant, variants_of
+from fixtures.config.settings import OptionError
+from fixtures.devices.cpu import Cpu
+from fixtures.devices.cuda import Cuda
+from fixtures.devices.mps import Mps
+from fixtures.plugins.collect import cases_of
 from tests.conftest import OWN, ROOT, Run, Saved
 from tests.test_settings import parsed
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fixtures.readout.estimates import holm
-from fixtures.readout.gating import Judgement
-from fixtures.readout.pairs import Pair, Verdict
-from fixtures.readout.rules import Rule, parse_rule
-from fixtures.readout.verdicts import ALTERNATING, SAVED, Method, judge
-from fixtures.record import Record
+from fixtures.judge.gating import Judgement
+from fixtures.judge.pairs import Pair, Verdict
+from fixtures.judge.rules import Rule, parse_rule
+from fixtures.judge.verdicts import ALTERNATING, SAVED, Method, judge
+from fixtures.record.record import Record
+from fixtures.stats.estimates import holm
 
 NO_PRIOR = Method("test", 0.02, 0.0, 0, 0.05, "more")
 P50 = Rule("latency_p50_ms", share=0.02)

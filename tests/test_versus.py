@@ -12,18 +12,19 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.batches import Call, PromptBatches
-from fixtures.case import Case
-from fixtures.device import Cpu
-from fixtures.loading import LoadedModel, Shelf
+from fixtures.cases.case import Case
+from fixtures.cases.family import Family, Spec
+from fixtures.cases.loaded import LoadedModel
+from fixtures.cases.model import Model
+from fixtures.cases.variants import Variant
+from fixtures.devices.cpu import Cpu
+from fixtures.devices.process_flags import ProcessFlags
+from fixtures.inputs.batches import Call, PromptBatches
 from fixtures.measure.alternation import Side, Terms, alternate
+from fixtures.measure.loading import Shelf
 from fixtures.measure.turns import Times, Turn, checked_turns
 from fixtures.measure.versus import process_sd
-from fixtures.models.family import Family, Spec
-from fixtures.models.model import Model
-from fixtures.process_flags import ProcessFlags
-from fixtures.readout.estimates import speedup_of, speedup_of_processes
-from fixtures.variants import Variant
+from fixtures.stats.estimates import speedup_of, speedup_of_processes
 from tests.test_settings import parsed
 
 TERMS = Terms(inputs="a" * 64, samples=200, batch=8, rows_a_call=8, imgsz=224, seed=42, threads=2)

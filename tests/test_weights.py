@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.models.own import OwnModelError, parse_own, parse_own_models
-from fixtures.models.weights import WeightsError, name_from_path, parse_weights
+from fixtures.cases.own import OwnModelError, parse_own, parse_own_models
+from fixtures.config.weights import WeightsError, name_from_path, parse_weights
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from fixtures import writing
-from fixtures.caches import caches
-from fixtures.writing import WriteError, file_problem, folder_problem, write_atomically
+from fixtures.files import writing
+from fixtures.files.caches import caches
+from fixtures.files.writing import WriteError, file_problem, folder_problem, write_atomically
 
 
 def names(folder: Path) -> list[str]:

@@ -19,11 +19,11 @@ from tempfile import TemporaryDirectory
 
 from fixtures import gate
 from fixtures.history import __main__ as history
-from fixtures.readout import show
-from fixtures.readout.gating import judge_saved
-from fixtures.readout.rules import parse_rule
-from fixtures.readout.saved import read_saved
+from fixtures.judge.gating import judge_saved
+from fixtures.judge.rules import parse_rule
+from fixtures.record.saved import read_saved
 from fixtures.report import __main__ as report
+from fixtures.show import __main__ as show
 
 HERE = Path(__file__).parent
 EXPECTED = HERE / "expected"
@@ -132,8 +132,7 @@ def _gated(base: Path, head: Path) -> str:
 
 
 def _history(*arguments: str) -> str:
-    with TemporaryDirectory() as folder:
-        return _said(history.main, [*arguments, f"--file={folder}/history.duckdb"])
+    return _said(history.main, list(arguments))
 
 
 def _report_csv(folder: Path, form: str) -> str:
