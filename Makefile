@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help bench test test-all browser runtimes check all all-benchmarks report overhead gate-power speedup-check pools-check report-check damage-check kill-check models inputs gpu-check clean
+.PHONY: docs help bench test test-all browser runtimes check all all-benchmarks report overhead gate-power speedup-check pools-check report-check damage-check kill-check models inputs gpu-check clean
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -54,6 +54,9 @@ check: $(VENV)/.installed-dev  ## What CI checks before the tests: ruff, mypy, t
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+docs: $(VENV)/.installed  ## docs/options.md and docs/fields.md, made of the option table and the record
+	$(BIN)/python -m tools.docs
 
 overhead: $(VENV)/.installed  ## What measuring costs, beside a bare loop and a minimal pytest-benchmark test
 	$(BIN)/python -m tools.overhead

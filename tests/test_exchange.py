@@ -137,7 +137,7 @@ def test_an_unknown_format_says_which_there_are(tmp_path: Path, capsys: pytest.C
     save(tmp_path / "run.json", detectors())
     for text in ("xml", "csv="):
         assert main([str(tmp_path / "run.json"), f"--export={text}"]) == 2
-        assert f"a format of bench, csv, github-action-benchmark, bencher, got {text!r}" in capsys.readouterr().err
+        assert f"a format of bench, bencher, csv, github-action-benchmark, got {text!r}" in capsys.readouterr().err
 
 
 def test_an_export_writes_no_report_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,20 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "fixtures"
 # From the bottom up: a room may import from those before it and from itself. Commands stand above all.
 ROOMS = (
-    *("clock", "progress", "files", "devices", "cases", "config", "guard", "record", "stats", "inputs", "models"),
+    *(
+        "exits",
+        "clock",
+        "progress",
+        "files",
+        "devices",
+        "cases",
+        "config",
+        "guard",
+        "record",
+        "stats",
+        "inputs",
+        "models",
+    ),
     *("runtimes", "judge", "show", "measure", "quality", "remote", "history", "report", "fetch"),
     *("options", "bench", "run", "workers", "plugins"),
 )

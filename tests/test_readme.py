@@ -1,9 +1,10 @@
-"""The README's numbers are those of the files it names, and what it tells people to type exists."""
+"""Numbers in README and docs are those of the files they name, and what they tell people to type exists."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,12 +15,15 @@ from fixtures.report.charts.draw import KINDS
 from fixtures.show import speedups
 from fixtures.show.__main__ import main, svg
 from fixtures.show.table import markdown
-from tools import coverage, gate_power, overhead, report, speedup
+from tools import coverage, docs, gate_power, overhead, report, speedup
 from tools.finding import findings_markdown
 from tools.gate_power_table import markdown as gate_power_markdown
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+README = PAGES[ROOT / "README.md"]
+EVIDENCE = PAGES[ROOT / "docs" / "evidence.md"]
+EVERYTHING = "\n".join(PAGES.values())
 BASELINE = ROOT / "results/0001_cpu-amd-epyc_torch2.14.1_20261120.json"
 
 
@@ -33,24 +37,24 @@ def test_the_picture_is_the_committed_baseline() -> None:
 
 @pytest.mark.parametrize("check", [overhead, report])
 def test_limits_are_those_of_the_saved_check(check: ModuleType) -> None:
-    assert findings_markdown(check.RESULTS) in README
+    assert findings_markdown(check.RESULTS) in EVIDENCE
 
 
 def test_the_speedup_table_is_the_saved_one() -> None:
     saved = read_saved(ROOT / "results" / "variants" / "speedup-yolov8n.json")
-    assert speedups.markdown(speedups.rows_of(list(saved.records.values()), saved.missing)) in README
+    assert speedups.markdown(speedups.rows_of(list(saved.records.values()), saved.missing)) in EVERYTHING
 
 
 def test_what_the_speedup_table_says_of_no_difference_is_the_saved_one() -> None:
-    assert speedup.table(json.loads((ROOT / "results" / "speedup-aa.json").read_text(encoding="utf-8"))) in README
+    assert speedup.table(json.loads((ROOT / "results" / "speedup-aa.json").read_text(encoding="utf-8"))) in EVIDENCE
 
 
 def test_the_gates_error_rates_are_those_of_the_saved_trials() -> None:
-    assert gate_power_markdown(gate_power.read()) in README
+    assert gate_power_markdown(gate_power.read()) in EVIDENCE
 
 
 def test_how_often_a_fresh_process_is_within_is_the_saved_one() -> None:
-    assert coverage.markdown() in README
+    assert coverage.markdown() in EVIDENCE
 
 
 @pytest.mark.parametrize(
@@ -65,20 +69,39 @@ def test_how_often_a_fresh_process_is_within_is_the_saved_one() -> None:
     ],
 )
 def test_real_output_is_what_was_printed(name: str) -> None:
-    assert (ROOT / "results" / name).read_text(encoding="utf-8").rstrip() in README
+    assert (ROOT / "results" / name).read_text(encoding="utf-8").rstrip() in EVERYTHING
 
 
 def test_every_option_named_exists(pytestconfig: pytest.Config) -> None:
     known = set(re.findall(r"--[a-z-]+", pytestconfig._parser.optparser.format_help()))
     others = {"--storage", "--markdown", "--svg", "--csv", "--speedup", "--out", "--relative-to", "--case", "--chart"}
-    others |= {"--config"}  # asv's
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - others
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", EVERYTHING)) - others
     assert named <= known
 
 
-def test_every_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+def anchors(page: str) -> set[str]:
+    """Of its headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        name, _, anchor = target.partition("#")
+        there = page if not name else (page.parent / name).resolve()
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there.read_text(encoding="utf-8")), target
+
+
+def test_the_readme_is_one_page_long() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize(("name", "made"), [("options.md", docs.options), ("fields.md", docs.record_fields)])
+def test_what_is_generated_is_up_to_date(name: str, made: Callable[[], str]) -> None:
+    """`make docs` makes it anew."""
+    assert PAGES[ROOT / "docs" / name] == made()
 
 
 def test_a_saved_file_is_shown_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -100,8 +123,8 @@ def test_the_picture_loads_nothing_from_elsewhere() -> None:
 
 
 def test_the_reports_pictures_are_those_of_the_committed_report() -> None:
-    pictures = README.split("<!-- pictures", 1)[1].split("<!-- end of pictures -->")[0]
-    names = re.findall(r"\(results/report/([^)]+)\)", pictures)
+    pictures = PAGES[ROOT / "docs" / "reports.md"].split("<!-- pictures", 1)[1].split("<!-- end of pictures -->")[0]
+    names = re.findall(r"\(\.\./results/report/([^)]+)\)", pictures)
     report = (ROOT / "results" / "report" / "report.md").read_text()
     for name in names:
         assert (ROOT / "results" / "report" / name).is_file()
