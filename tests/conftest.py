@@ -8,35 +8,42 @@ import json
 import logging
 import os
 import pkgutil
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import torchvision  # noqa: F401  imported once for all runs, as below
 from PIL import Image
 from selenium.webdriver import Chrome
-from transformers import CLIPModel
 
 import fixtures
 from fixtures.cases.variants import Variant
 from fixtures.devices.cpu import Cpu
-from fixtures.measure.peaks import Peaks, known_peaks
-from fixtures.models.yolo import import_ultralytics
+from fixtures.inputs import synthetic
 from fixtures.record.record import Record
 from tools.browser import NONE_FOUND, chromium, found
 
-# pytester forgets what a run in this process imported first; what is imported here is the same for all of them.
-for _found in pkgutil.walk_packages(fixtures.__path__, "fixtures."):
-    importlib.import_module(_found.name)
-logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # torchao registers what torch knows already
-import_ultralytics()
-torch.compile(torch.nn.Identity(), backend="eager")
-# Every case collects garbage; what was imported is none, and looking through it takes a quarter of a second.
-gc.collect()
-gc.freeze()
+# The process that hands tests to others (-n) runs none, and needs nothing of this.
+if "PYTEST_XDIST_WORKER" in os.environ or not any(arg.startswith("-n") for arg in sys.argv[1:]):
+    import torch
+    import torchvision  # noqa: F401  imported once for all runs, as below
+    from transformers import CLIPModel
+
+    from fixtures.measure.peaks import Peaks, known_peaks
+    from fixtures.models.yolo import import_ultralytics
+
+    # pytester forgets what a run in this process imported first; what is imported here is the same for all of them.
+    for _found in pkgutil.walk_packages(fixtures.__path__, "fixtures."):
+        importlib.import_module(_found.name)
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # torchao registers what torch knows already
+    import_ultralytics()
+    torch.compile(torch.nn.Identity(), backend="eager")
+    # Every case collects garbage; what was imported is none, and looking through it takes a quarter of a second.
+    gc.collect()
+    gc.freeze()
 
 pytest_plugins = ("pytester",)
 ROOT = Path(__file__).parent.parent
@@ -44,7 +51,9 @@ ROOT = Path(__file__).parent.parent
 INI = f"""
 [pytest]
 pythonpath = {ROOT}
-addopts = -p fixtures.plugins.options -ra --device=cpu --num-images=4 --max-seconds=0.05 --threads=1 -p no:cacheprovider
+addopts =
+    -p benchmark -p xdist -p fixtures.plugins.options -p no:cacheprovider
+    -ra --device=cpu --num-images=4 --max-seconds=0.05 --threads=1
 markers =
     family(name): which models
     opt_in(option): left out unless asked for
@@ -181,15 +190,26 @@ def in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Variant, "shares_threads_with", lambda variant, other: True)
 
 
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic images that runs see, rendered once."""
+    folder = tmp_path_factory.mktemp("synthetic") / f"v{synthetic.VERSION}-42"
+    for index in range(4):
+        synthetic.write(folder / f"{index:04}.ppm", index, 42)
+    return folder
+
+
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, rendered: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A root of its own that uses this suite: its conftest, its benchmarks, an empty results/ and tiny.py."""
     monkeypatch.setattr(
         "fixtures.measure.turns.MOST_APART", float("inf")
     )  # a few rounds beside other tests tell nothing
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
         monkeypatch.delenv(name)  # runs inside a test are not a worker's, also where the tests themselves run under -n
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # which plugins there are takes a sixth of a second
     pytester.makeini(INI)
+    shutil.copytree(rendered, pytester.path / "results" / "inputs" / "synthetic" / rendered.name)
     pytester.makeconftest((ROOT / "conftest.py").read_text())
     benchmarks = pytester.mkdir("benchmarks")
     for file in (ROOT / "benchmarks").glob("*.py"):
@@ -206,6 +226,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 def run(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
     """Runs `pytest benchmarks ARGS` in the project, in this process."""
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: 1)  # it counts, and what is imported here are millions
     threads = torch.get_num_threads()
 
     def run_benchmarks(*args: str) -> pytest.RunResult:
