@@ -95,7 +95,7 @@ def _pytest(*arguments: str) -> list[str]:
 
 def _options() -> str:
     """Names of the suite's options, as --help lists them."""
-    lines = _pytest("--help")
+    lines = _pytest("benchmarks", "--help")
     own = lines[next(i for i, line in enumerate(lines) if line.startswith("model benchmarks")) + 1 :]
     own = own[: next(i for i, line in enumerate(own) if line and not line.startswith(" "))]
     return "".join(f"{found[1]}\n" for line in own if (found := re.match(r"  (--[a-z0-9-]+)", line)))
