@@ -138,7 +138,12 @@ def test_a_run_clears_the_oldest_journals_that_nobody_went_on_with(project: pyte
     assert len(abandoned(project.path)) == 20
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=SLOW), signal.SIGTERM, pytest.param(signal.SIGHUP, marks=SLOW)]
+)
 def test_a_signal_after_everything_was_saved_ends_nothing(project: pytest.Pytester, number: signal.Signals) -> None:
     with (project.path / "conftest.py").open("a") as stream:
         stream.write(

@@ -13,6 +13,14 @@ from tests.reports import all_tables, markdown_tables, report_on
 from tests.saved import H200, detectors, save, timed
 
 
+@pytest.fixture(autouse=True)
+def _no_charts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for two tests that read them: they take most of the time."""
+    drawn = {"test_the_report_says_what_it_should", "test_machines_stand_side_by_side_without_a_verdict"}
+    if request.node.originalname not in drawn:
+        monkeypatch.setattr("fixtures.report.build._charts", lambda report: ())
+
+
 def test_the_report_says_what_it_should(tmp_path: Path) -> None:
     missing = [
         {"nodeid": "benchmarks/test_sam.py::test_x[sam]", "model": "sam", "workload": "x", "variant": "fp32-eager"}

@@ -107,6 +107,7 @@ def versions(project: pytest.Pytester) -> pytest.Pytester:
     return project
 
 
+@pytest.mark.slow
 def test_a_slower_head_is_found_against_a_git_ref(
     versions: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +151,7 @@ def assert_nothing_left(root: Path) -> None:
     assert not (root / "results" / "unfinished").exists()
 
 
+@pytest.mark.slow
 def test_a_base_that_is_killed_costs_the_head_nothing(versions: pytest.Pytester, run: Run) -> None:
     """kill -9 of the base's worker in the middle of a case."""
     other = versions.mkdir("other")
@@ -168,6 +170,7 @@ def test_a_base_that_is_killed_costs_the_head_nothing(versions: pytest.Pytester,
     assert_nothing_left(versions.path)
 
 
+@pytest.mark.slow
 def test_a_base_that_does_not_start_is_told_why(versions: pytest.Pytester, run: Run) -> None:
     """A benchmark of the base is not importable; the head's results are kept, and what the base said stands there."""
     other = versions.mkdir("other")

@@ -274,6 +274,7 @@ def test_int8_without_linear_layers_is_told(project: pytest.Pytester) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_quality_that_a_variant_loses_stands_beside_its_speedup(
     models: Path, run: Run, saved: Saved, project: pytest.Pytester
 ) -> None:
