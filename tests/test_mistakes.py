@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+from fixtures.options import OPTIONS
 from tests.conftest import OWN, Run, Saved, no_traceback, small_clip
 
 MISTAKES = """
@@ -190,8 +192,25 @@ def test_the_value_of_images_is_no_test_path(project: pytest.Pytester, run: Run)
     result.stderr.fnmatch_lines(["ERROR: --images: '*images' holds no image*"])
 
 
+@pytest.mark.parametrize(
+    "option", [each.name for each in OPTIONS if re.search("FILE|DIR|PATH|SRC", each.metavar or "")]
+)
+def test_no_value_of_an_option_has_its_neighbours_executed(project: pytest.Pytester, run: Run, option: str) -> None:
+    """pytest imports conftest.py beside every argument that it takes for a test path."""
+    folder = project.mkdir("some where")
+    (folder / "conftest.py").write_text("from pathlib import Path\nPath('executed').touch()\n")
+    (folder / "x.toml").write_text("")
+    run("-k", "custom", option, "some where/x.toml", "--collect-only")
+    assert not (project.path / "executed").exists()
+
+
+def test_options_with_paths_are_looked_at() -> None:
+    names = {each.name for each in OPTIONS if re.search("FILE|DIR|PATH|SRC", each.metavar or "")}
+    assert {"--budget", "--images", "--report", "--endpoint", "--gate-file", "--against", "--export"} <= names
+
+
 INTERRUPTED = """
-import os, signal
+import os, signal, time
 from torch import nn
 
 class Net(nn.Module):
@@ -200,6 +219,7 @@ class Net(nn.Module):
         self.calls += 1
         if self.calls > 10:
             os.kill(os.getppid(), signal.SIGINT)  # the process that the user started, as a Ctrl-C does
+            time.sleep(10)  # until it is heard
         return x.mean()
 
 def first(): return nn.Conv2d(3, 2, 3)
