@@ -157,6 +157,15 @@ def test_a_signal_after_everything_was_saved_ends_nothing(project: pytest.Pytest
     assert abandoned(project.path) == []
 
 
+def test_a_run_that_xdist_hands_out_is_not_split(project: pytest.Pytester) -> None:
+    """The half that waits adopts what others leave, and would keep it from them."""
+    with (project.path / "conftest.py").open("a") as stream:
+        stream.write("\nimport os\ndef pytest_configure(config):\n    print('PARENT', os.getppid())\n")
+    done = project.run(sys.executable, "-m", "pytest", "benchmarks", *OWN, "-n1", "-s")
+    parents = {int(line.split()[1]) for line in done.outlines if line.startswith("PARENT")}
+    assert os.getpid() in parents
+
+
 def test_where_a_process_ended_is_told_by_the_users_own_code() -> None:
     frames = [f"{ROOT}/fixtures/models/custom.py", "/env/lib/python3.11/site-packages/torch/x.py", "<string>"]
     trace = "".join(f'  File "{file}", line 7 in f\n' for file in [*frames, "/home/me/mine.py", "/home/me/other.py"])
