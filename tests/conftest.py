@@ -9,6 +9,7 @@ import logging
 import os
 import pkgutil
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,9 @@ from fixtures.inputs import synthetic
 from fixtures.record.record import Record
 from tools.browser import NONE_FOUND, chromium, found
 
+# A shell's background ignores Ctrl-C, and so would every run that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # The process that hands tests to others (-n) runs none, and needs nothing of this.
 if "PYTEST_XDIST_WORKER" in os.environ or not any(arg.startswith("-n") for arg in sys.argv[1:]):
     import torch
