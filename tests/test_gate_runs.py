@@ -71,6 +71,42 @@ def test_a_run_is_gated_by_a_saved_baseline(project: pytest.Pytester, run: Run) 
     whole.stdout.fnmatch_lines(["MISSING *gone-fp32-b1-224*: params; measured for the baseline, not now"])
 
 
+FAILS_LATER = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, calls):
+        super().__init__()
+        self.linear, self.left = nn.Linear(4, 4), calls
+
+    def forward(self, x):
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("no more")
+        return self.linear(x[..., :4])
+
+def good(): return Net(10**9)
+def bad(): return Net({calls})
+"""
+
+
+@pytest.mark.parametrize("calls", [2, 3, 5])
+def test_a_case_that_fails_before_its_first_round_is_over_leaves_the_others_judged(
+    project: pytest.Pytester, run: Run, calls: int
+) -> None:
+    """pytest-benchmark has it already, without a round of which there could be statistics."""
+    project.makepyfile(mine=FAILS_LATER.format(calls=10**9))
+    own = ("-k", "custom", "--model=mine.py:good", "--model=mine.py:bad", "--batch=1", "--iters=3", "--warmup=1")
+    run(*own, "--benchmark-save=base").assert_outcomes(passed=2)
+    project.makepyfile(mine=FAILS_LATER.format(calls=calls))
+    allowed = "--allow-different=weights,inputs_digest"
+    for rules in (("--gate=latency_p50_ms:90000%",), ("--benchmark-compare-fail=median:90000%",)):
+        result = run(*own, "--benchmark-compare", allowed, *rules)
+        result.assert_outcomes(passed=1, failed=1)
+        assert result.ret == 1
+        assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
