@@ -155,7 +155,7 @@ def test_the_ceiling_stops_before_the_kernel_does(clock: list[float], monkeypatc
     held = {"peak": 1000}
     monkeypatch.setattr(throughput, "host_resident_bytes", lambda: 1000)
     monkeypatch.setattr(throughput, "peak_bytes_of", lambda: held["peak"])
-    monkeypatch.setattr(Cpu, "memory_ceiling_bytes", lambda self: 2000)
+    monkeypatch.setattr(throughput.host, "memory_ceiling_bytes", lambda: 2000)
 
     def function(batch: int) -> None:
         clock[0] += 1.0
