@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import pkgutil
+import re
 import shutil
 import signal
 import sys
@@ -30,8 +31,8 @@ from tools.browser import NONE_FOUND, chromium, found
 # A shell's background ignores Ctrl-C, and so would every run that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# The process that hands tests to others (-n) runs none, and needs nothing of this.
-if "PYTEST_XDIST_WORKER" in os.environ or not any(arg.startswith("-n") for arg in sys.argv[1:]):
+# The process that hands tests to others (-n 2) runs none, and needs nothing of this.
+if "PYTEST_XDIST_WORKER" in os.environ or not re.search(r" -n ?([1-9]|auto|logical)", " ".join(sys.argv)):
     import torch
     import torchvision  # noqa: F401  imported once for all runs, as below
     from transformers import CLIPModel

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.config.option import child_arguments
 from fixtures.models import PROTOCOL
-from fixtures.options import child_arguments
+from fixtures.options import OPTIONS
 from fixtures.workers.code import Code
 from fixtures.workers.journal import CaseRun
 from fixtures.workers.link import Finished
@@ -207,11 +208,11 @@ def test_options_that_name_code_name_the_other_version_s(own: Path) -> None:
 
         top = there(own)
         always = {f"--metric={top / 'metric.py:score'}", f"--labels={own / 'labels.csv'}"}
-        assert set(child_arguments(given.get, own, there)) == always
+        assert set(child_arguments(OPTIONS, given.get, own, there)) == always
         for name in ("slow.py", "quick.py"):
             (top / name).write_text("")
         modules = {f"--candidate={top / 'quick.py'}", f"--baseline-module={top / 'slow.py'}"}
-        assert set(child_arguments(given.get, own, there)) == always | modules
+        assert set(child_arguments(OPTIONS, given.get, own, there)) == always | modules
 
 
 def told(side: str, sources: dict[str, str]) -> CaseRun:

@@ -22,9 +22,10 @@ ADDED = {
     ),
     "option": (
         {"fixtures/options.py"},
-        "from fixtures.options import OPTIONS, child_arguments; from tools import docs; from pathlib import Path; "
+        "from fixtures.options import OPTIONS; from fixtures.config.option import child_arguments; "
+        "from pathlib import Path; from tools import docs; "
         "assert '| --cooldown | S | Seconds of rest before each case. |' in docs.options(); "
-        "assert child_arguments({'cooldown': '3'}.get, Path()) == ['--cooldown=3']",
+        "assert child_arguments(OPTIONS, {'cooldown': '3'}.get, Path()) == ['--cooldown=3']",
     ),
     "field": (
         {"fixtures/record/record.py"},

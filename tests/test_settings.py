@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from fixtures.config.settings import OptionError, Settings, settings_from
-from fixtures.devices.base import DeviceError
+from fixtures.devices.base import Device, DeviceError
 from fixtures.devices.choose import parse_device
 from fixtures.devices.cpu import Cpu
 from fixtures.devices.cuda import Cuda
 from fixtures.devices.mps import Mps
+from fixtures.options import OPTIONS
 
 DEFAULTS = {"device": "cpu", "num_images": "200", "seed": "42", "all_models": False, "pretrained": False, "steps": "20"}
 
@@ -124,3 +125,31 @@ def test_the_header_shows_what_holds() -> None:
     assert "iters=50 (at most 6 s a case)" in first
     assert "batch=1,8" in second
     assert "images=synthetic num-images=200 seed=42" in second
+
+
+@pytest.mark.parametrize("kind", [Cpu, Cuda, Mps])
+def test_every_kind_of_device_answers_every_question(kind: type[Device]) -> None:
+    assert isinstance(kind(), Device)  # nothing abstract is left
+    questions = [name for name, annotation in Device.__annotations__.items() if "ClassVar" in annotation]
+    assert "missing_precisions" in questions
+    assert [name for name in questions if not hasattr(kind, name)] == []
+
+
+def test_an_apple_gpu_is_not_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fixtures.devices.host.cpu_name", lambda: "Apple M3")
+    assert (Cpu().hardware_name(), Mps().hardware_name()) == ("Apple M3", "Apple M3 GPU")
+
+
+# What a parent works out for its children, says to them otherwise, or does itself with what they found.
+OF_THE_PARENT = {
+    *("--device", "--threads", "--max-seconds", "--weights", "--model"),
+    *("--processes", "--isolate", "--against", "--against-python", "--case-timeout", "--resume"),
+    *("--gate", "--gate-file", "--gate-strict", "--gate-summary", "--allow-different", "--budget", "--budget-strict"),
+    *("--record-csv", "--columns", "--report", "--export"),
+    *("--throughput", "--quality", "--endpoint"),  # which tests run; children are told their ids
+}
+
+
+def test_every_option_reaches_the_children_or_is_known_to_be_the_parents() -> None:
+    """One that did not would have them measure by its default, under a record that says otherwise."""
+    assert {each.name for each in OPTIONS if each.child is None} == OF_THE_PARENT
