@@ -209,6 +209,15 @@ def test_options_with_paths_are_looked_at() -> None:
     assert {"--budget", "--images", "--report", "--endpoint", "--gate-file", "--against", "--export"} <= names
 
 
+def test_other_tests_of_whatever_name_are_no_benchmarks(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_mine="import pytest\n@pytest.mark.parametrize('of', ['family'])\ndef test_it(of): assert of\n"
+    )
+    result = project.runpytest_inprocess("test_mine.py")
+    assert result.ret == 0
+    result.stdout.no_fnmatch_line("*nothing was measured*")
+
+
 INTERRUPTED = """
 import os, signal, time
 from torch import nn

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 PATCHES = Path(__file__).parent / "patches"
 # Files that each may touch, and what is to be true then, in a process of its own.
 ADDED = {
-    "family": (
+    "model_family": (
         {"fixtures/models/tinynet.py", "benchmarks/test_tinynet.py"},
         "import pytest; sys.exit(pytest.main(['benchmarks', '-k', 'tinynet', '--iters=3', '--num-images=2', '-q']))",
     ),
