@@ -136,6 +136,16 @@ def test_a_series_is_of_one_machine_with_equal_inputs_weights_and_threads(folder
     assert sorted(len(series.values) for series in series_in(folder)) == [1, 1, 1, 1, 1, 12]
 
 
+def test_series_are_in_the_order_of_cases_then_machines_then_metrics(tmp_path: Path) -> None:
+    small, *_, large = sorted(detectors(), key=lambda record: record.model)
+    for day, (record, machine) in enumerate(((large, "B"), (small, "B"), (large, "A"), (small, "A"))):
+        save(tmp_path / f"{day}.json", [replace(record, device_name=machine)], taken=f"2026-01-0{day + 1}")
+    found = series_of(read_history([tmp_path], ["latency_p50_ms", "params"])[0], ["params", "latency_p50_ms"])
+    order = [(each.case, each.machine, each.metric) for each in found]
+    assert len(order) == 8
+    assert order == sorted(order, key=lambda each: (each[0], each[1], each[2] != "params"))
+
+
 def test_a_series_goes_on_where_the_code_that_makes_the_weights_changed(tmp_path: Path) -> None:
     """Their digest changes with every layer; other files are other models."""
     for day, weights in enumerate(("file:mine.py:0a", "file:mine.py:0b", "file:mine.py:0c", "file:other.py:0c")):

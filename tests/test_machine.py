@@ -98,3 +98,8 @@ def test_no_pair_is_told_before_an_operator_is_missed(
     assert problem is not None
     assert problem.startswith(message)
     assert "pip install -r requirements.txt" in problem
+
+
+def test_a_search_may_take_four_fifths_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "allowed_memory_bytes", lambda: 1000)
+    assert machine.memory_ceiling_bytes() == 800

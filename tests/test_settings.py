@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from fixtures.devices.cpu import Cpu
 from fixtures.devices.cuda import Cuda
 from fixtures.devices.mps import Mps
 from fixtures.options import OPTIONS
+from fixtures.workers.mode import mode_from
 
-DEFAULTS = {"device": "cpu", "num_images": "200", "seed": "42", "all_models": False, "pretrained": False, "steps": "20"}
+DEFAULTS = {**{each.dest: each.default for each in OPTIONS}, "device": "cpu"}
 
 
 def parsed(gpu_count: int = 0, **given: Any) -> Settings:
@@ -27,6 +29,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (settings.batches, settings.imgszs, settings.precisions) == (None, None, None)
     assert (settings.num_images, settings.seed, settings.max_seconds) == (200, 42, 6.0)
     assert (settings.device.iters, settings.device.warmup) == (300, None)
+    assert settings.steps == 20
 
 
 def test_gpu_defaults_are_those_of_the_contract() -> None:
@@ -153,3 +156,11 @@ OF_THE_PARENT = {
 def test_every_option_reaches_the_children_or_is_known_to_be_the_parents() -> None:
     """One that did not would have them measure by its default, under a record that says otherwise."""
     assert {each.name for each in OPTIONS if each.child is None} == OF_THE_PARENT
+
+
+def test_beside_another_version_a_case_has_eight_pairs_of_processes() -> None:
+    asked = {**DEFAULTS, "against_python": sys.executable}
+    mode = mode_from(asked.get, parsed(), Path("/work"))
+    assert mode is not None
+    assert (mode.processes, mode.timeout_s, mode.compares) == (8, 600.0, True)
+    assert mode_from(DEFAULTS.get, parsed(), Path("/work")) is None

@@ -9,17 +9,27 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+import torch
 
 import fixtures.cases.variants as variants
 from fixtures.cases.case import Case
 from fixtures.cases.family import Family, Spec
 from fixtures.cases.model import Model
-from fixtures.cases.runtimes import RUNTIMES
-from fixtures.cases.variants import Variant, VariantError, parse_prunes, parse_runtimes, parse_variant, variants_of
+from fixtures.cases.runtimes import RUNTIMES, TORCH_RUNTIMES
+from fixtures.cases.variants import (
+    PRECISIONS,
+    Variant,
+    VariantError,
+    parse_prunes,
+    parse_runtimes,
+    parse_variant,
+    variants_of,
+)
 from fixtures.config.settings import OptionError
 from fixtures.devices.cpu import Cpu
 from fixtures.devices.cuda import Cuda
 from fixtures.devices.mps import Mps
+from fixtures.measure.loading import dtype_of
 from fixtures.plugins.collect import cases_of
 from tests.conftest import OWN, ROOT, Run, Saved
 from tests.test_settings import parsed
@@ -135,6 +145,32 @@ def test_a_runtime_that_the_device_lacks_is_a_skip_with_the_reason(
 @pytest.mark.parametrize("variant", [Variant("bf16", "onnxruntime"), Variant("fp16", "onnxruntime")])
 def test_a_combination_that_does_not_exist_has_a_reason(variant: Variant) -> None:
     assert "ONNX Runtime" in str(variant.impossible())
+
+
+@pytest.mark.parametrize(
+    ("runtime", "never"),
+    [
+        ("eager", set()),
+        ("compile", set()),
+        ("cudagraph", set()),
+        ("onnxruntime", {"bf16", "fp16", "tf32"}),
+        ("openvino", {"tf32"}),
+        ("tensorrt", {"int8"}),
+    ],
+)
+def test_what_no_device_has_is_refused_for_its_own_reason(
+    runtime: str, never: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(variants, "find_spec", lambda name: name)
+    assert {precision for precision in PRECISIONS if Variant(precision, runtime).impossible()} == never
+
+
+def test_a_runtime_that_lowers_the_precision_itself_gets_the_whole_weights() -> None:
+    """Else what it converts was rounded before it saw it."""
+    dtypes = {(p, r): dtype_of(Variant(p, r)) for p in ("fp32", "bf16", "fp16", "int8") for r in RUNTIMES}
+    rounded = {pair for pair, dtype in dtypes.items() if dtype != torch.float32}
+    assert rounded == {(p, r) for p in ("bf16", "fp16") for r in (*TORCH_RUNTIMES, "tensorrt")}
+    assert dtypes["bf16", "eager"] == torch.bfloat16
 
 
 def test_an_impossible_selection_is_a_usage_error(run: Run) -> None:

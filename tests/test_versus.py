@@ -124,6 +124,12 @@ def test_what_few_unsteady_rounds_cannot_tell_is_no_disturbance() -> None:
     assert times.disturbed("eager", "openvino") is None
 
 
+def test_one_wild_round_disturbs_no_side() -> None:
+    """What is compared is the p50."""
+    steady = (0.010, 0.0101) * 10
+    assert Times((0.100, *steady), steady, steady, (*steady, 0.100)).disturbed("a", "b") is None
+
+
 def test_weights_change_their_place_on_the_way_and_keep_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     net = nn.Linear(64, 64)
