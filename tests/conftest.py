@@ -16,9 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 from selenium.webdriver import Chrome
 
 import fixtures
@@ -26,6 +24,7 @@ from fixtures.cases.variants import Variant
 from fixtures.devices.cpu import Cpu
 from fixtures.inputs import synthetic
 from fixtures.record.record import Record
+from tests.tiny import TINY
 from tools.browser import NONE_FOUND, chromium, found
 
 # A shell's background ignores Ctrl-C, and so would every run that a test starts.
@@ -35,7 +34,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if "PYTEST_XDIST_WORKER" in os.environ or not re.search(r" -n ?([1-9]|auto|logical)", " ".join(sys.argv)):
     import torch
     import torchvision  # noqa: F401  imported once for all runs, as below
-    from transformers import CLIPModel
+    from transformers import CLIPModel  # noqa: F401
 
     from fixtures.measure.peaks import Peaks, known_peaks
     from fixtures.models.yolo import import_ultralytics
@@ -68,45 +67,6 @@ filterwarnings =
     ignore:Benchmark fixture was not used at all
 """
 
-TINY = """
-import torch
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.convolution = nn.Conv2d(3, 4, 3)
-
-    def forward(self, pixels):
-        return self.convolution(pixels).mean((2, 3))
-
-class Five(nn.Module):
-    '''Two images, tokens, a mask and a scale.'''
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(100, 8)
-        self.linear = nn.Linear(8, 16)
-
-    def forward(self, image, depth, tokens, mask, scale):
-        assert tokens.dtype == torch.int64 and mask.dtype == torch.bool
-        words = self.linear(self.embedding(tokens)).mean(1) * scale
-        return words + image.mean((1, 2, 3))[:, None] + depth.mean((1, 2, 3))[:, None] + mask.float().mean()
-
-def net():
-    return Net()
-
-def five():
-    def make_inputs(batch, imgsz, generator):
-        return (
-            torch.rand(batch, 3, imgsz, imgsz, generator=generator),
-            torch.rand(batch, 1, imgsz, imgsz, generator=generator),
-            torch.randint(0, 100, (batch, 12), generator=generator),
-            torch.ones(batch, 12, dtype=torch.bool),
-            torch.rand(batch, 1, generator=generator),
-        )
-    return Five(), make_inputs
-"""
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="Tests that take minutes, too: make test-all.")
@@ -130,39 +90,6 @@ def no_traceback(result: pytest.RunResult) -> None:
     result.stderr.no_fnmatch_line("*Traceback*")
 
 
-def small_clip(folder: Path) -> None:
-    from transformers import CLIPConfig
-
-    text = {"vocab_size": 100, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
-    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "image_size": 32, "patch_size": 8}
-    config = CLIPConfig(
-        text_config={**text, "num_attention_heads": 2, "eos_token_id": 99},
-        vision_config={**vision, "num_attention_heads": 2},
-        projection_dim=8,
-    )
-    CLIPModel(config).save_pretrained(folder)
-
-
-def small_blip2() -> Any:
-    """Images of 28 px, 4 query tokens, a vocabulary of 50."""
-    from transformers import Blip2Config, Blip2ForConditionalGeneration
-
-    from fixtures.cases.family import Build
-    from fixtures.models.huggingface import build_random
-
-    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    queries = {**vision, "encoder_hidden_size": 16}
-    text = {"model_type": "opt", "vocab_size": 50, "hidden_size": 16, "ffn_dim": 16, "num_hidden_layers": 1}
-    config = Blip2Config(
-        vision_config={**vision, "image_size": 28, "patch_size": 14},
-        qformer_config=queries,
-        text_config={**text, "num_attention_heads": 2, "word_embed_proj_dim": 16, "max_position_embeddings": 64},
-        num_query_tokens=4,
-        image_token_index=49,
-    )
-    return build_random(Blip2ForConditionalGeneration, config, Build(42, torch.float32, lambda: 0.0))
-
-
 @pytest.fixture(scope="session")
 def runtimes() -> None:
     """Every runtime has been used once: some abort when what they import on the way is imported a second time."""
@@ -179,14 +106,6 @@ def runtimes() -> None:
             net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 4)).eval()
             model = Model(net, "random:0")
             Graph(model, net.forward, Variant(precision, runtime), Cpu(), 1)(torch.rand(1, 3, 8, 8))
-
-
-def images_in(folder: Path, count: int = 4) -> list[str]:
-    """Grey images 0.png, 1.png … of 16 px, each 20 lighter than the one before."""
-    names = [f"{index}.png" for index in range(count)]
-    for index, name in enumerate(names):
-        Image.fromarray(np.full((16, 16, 3), 20 * index, np.uint8)).save(folder / name)
-    return names
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from fixtures.measure.compilation import CompileWatch
 from fixtures.measure.peaks import Peaks, bound_of, known_peaks, measure_peaks
 from fixtures.measure.sizes import safetensors_bytes, stored_bytes
 from fixtures.measure.window import Repeated, Window
-from tests.conftest import OWN, Run, Saved, no_traceback, small_clip
+from tests.conftest import OWN, Run, Saved, no_traceback
+from tests.tiny import small_clip
 
 
 def info_of(saved: Saved) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import re
 import pytest
 
 from fixtures.options import OPTIONS
-from tests.conftest import OWN, Run, Saved, no_traceback, small_clip
+from tests.conftest import OWN, Run, Saved, no_traceback
+from tests.tiny import small_clip
 
 MISTAKES = """
 import dataclasses, sys

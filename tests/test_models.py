@@ -11,7 +11,7 @@ import torch
 from fixtures.cases.family import Build, families, family
 from fixtures.inputs import synthetic
 from fixtures.models.huggingface import fill_with_random_weights
-from tests.conftest import small_blip2
+from tests.tiny import small_blip2
 
 
 def load(name: str, index: int = 0, seed: int = 42, dtype: torch.dtype = torch.float32) -> Any:

@@ -16,7 +16,8 @@ from fixtures.inputs.photos import decode
 from fixtures.models.blip2 import NEW_TOKENS, Blip2
 from fixtures.models.yolo import import_ultralytics
 from fixtures.quality.words import written
-from tests.conftest import Run, Saved, images_in, no_traceback, small_blip2, small_clip
+from tests.conftest import Run, Saved, no_traceback
+from tests.tiny import images_in, small_blip2, small_clip
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.quality.lists import ListError, read_list
 from fixtures.quality.metrics import bleu, classification, ranks_of_matches, recall_at, retrieval
-from tests.conftest import images_in
+from tests.tiny import images_in
 
 IMAGE_TO_TEXT = ("recall_at_1_image_to_text", "recall_at_5_image_to_text", "recall_at_10_image_to_text")
 

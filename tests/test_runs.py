@@ -13,8 +13,9 @@ import torch
 from fixtures.measure import case
 from fixtures.measure.complexity import Cost
 from fixtures.models.custom import Custom
-from tests.conftest import OWN, Run, Saved, small_clip
+from tests.conftest import OWN, Run, Saved
 from tests.test_record import CONTRACT
+from tests.tiny import small_clip
 
 
 def test_a_run_measures_saves_and_shows(run: Run, saved: Saved) -> None:

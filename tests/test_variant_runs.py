@@ -16,8 +16,9 @@ from fixtures.measure.loading import Shelf
 from fixtures.measure.sizes import plain_tensors, safetensors_bytes
 from fixtures.models.custom import FAMILY, spec_from_own
 from fixtures.runtimes.graph import Graph
-from tests.conftest import Run, Saved, images_in, no_traceback
+from tests.conftest import Run, Saved, no_traceback
 from tests.test_settings import parsed
+from tests.tiny import images_in
 
 MODELS = """
 import torch
