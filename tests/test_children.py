@@ -17,6 +17,7 @@ from fixtures.record.decoding import record_from
 from fixtures.record.record import Record
 from fixtures.show.table import flag_legend, table_text
 from fixtures.stats.percentiles import alternating_ratio
+from fixtures.workers.conduct import whole
 from fixtures.workers.identity import outlasting
 from fixtures.workers.journal import (
     CaseRun,
@@ -165,6 +166,16 @@ def test_how_far_its_rounds_leave_a_pair_open_goes_with_the_pair(record: Record)
         case.add(run_of("a", process, record, [0.01] * 4))
     steady, unsteady = case.contest().ratio_ses
     assert steady < unsteady
+
+
+def test_a_pair_is_kept_whole_or_not_at_all(record: Record) -> None:
+    """Half of one, kept when the run was killed, would be measured a second time."""
+    a, b = (run_of("a", 0, record, [0.01], side) for side in (BASE, HEAD))
+    alone, other = run_of("b", 0, record, [0.01]), run_of("a", 1, record, [0.01])
+    assert list(whole([a, b, alone, other], 2)) == [[a, b], [alone], [other]]
+    assert list(whole([a, b], 1)) == [[a], [b]]
+    arrived = iter([a, b])
+    assert next(whole(arrived, 2)) == [a, b]  # not only when the next begins
 
 
 def abandoned_journal(root: Path) -> Journal:
