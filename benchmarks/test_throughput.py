@@ -20,4 +20,5 @@ def test_window(main_call, main_batches, measure) -> None:
 def test_best_batch(main_call, main_batches_of, find_best_batch, measure) -> None:
     """The batch is doubled until memory runs out or that gains less than 3 %, then refined; measured at the best."""
     found = find_best_batch(main_call, main_batches_of)
-    measure(main_call, main_batches_of(found.fields["best_batch"]), batch=found.fields["best_batch"], found=found)
+    batch = found[0].best_batch
+    measure(main_call, main_batches_of(batch), batch=batch, found=found)

@@ -12,47 +12,48 @@ from torch import nn
 from fixtures.cases.model import Model
 from fixtures.measure.agreement import Agreement, same_boxes
 from fixtures.models.yolo import Yolo
+from fixtures.record.groups import Fidelity
 
 
-def agreement_of(outputs: Any, references: Any, batch: int = 2) -> dict[str, Any]:
+def agreement_of(outputs: Any, references: Any, batch: int = 2) -> Fidelity:
     found = Agreement(Model(nn.Identity(), "random:0"), "forward")
     found.add(outputs, references, batch)
-    return found.fields()
+    return found.found()
 
 
 def test_agreement_by_hand() -> None:
     reference = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
     found = agreement_of(torch.tensor([[3.0, 4.0], [1.0, 1.0]]), reference)
-    assert found["agreement_count"] == 2
-    assert found["agreement_cosine_min"] == pytest.approx(1 / math.sqrt(2))
-    assert found["agreement_cosine_mean"] == pytest.approx((1 + 1 / math.sqrt(2)) / 2)
-    assert found["agreement_max_abs"] == 1.0
-    assert found["agreement_max_rel"] == 0.25
+    assert found.agreement_count == 2
+    assert found.agreement_cosine_min == pytest.approx(1 / math.sqrt(2))
+    assert found.agreement_cosine_mean == pytest.approx((1 + 1 / math.sqrt(2)) / 2)
+    assert found.agreement_max_abs == 1.0
+    assert found.agreement_max_rel == 0.25
 
 
 def test_the_worst_tensor_of_a_sample_counts() -> None:
     good, bad = torch.ones(2, 3), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     found = agreement_of((good, bad), (good, -bad))
-    assert found["agreement_cosine_min"] == -1.0
+    assert found.agreement_cosine_min == -1.0
 
 
 def test_outputs_of_zeros_agree_with_zeros_only() -> None:
     zeros = torch.zeros(2, 3)
-    assert agreement_of(zeros, zeros)["agreement_cosine_min"] == 1.0
-    assert agreement_of(zeros, torch.ones(2, 3))["agreement_cosine_min"] == 0.0
+    assert agreement_of(zeros, zeros).agreement_cosine_min == 1.0
+    assert agreement_of(zeros, torch.ones(2, 3)).agreement_cosine_min == 0.0
 
 
 def test_whole_numbers_scalars_and_nothing_can_be_compared() -> None:
     tokens = torch.tensor([[1, 2], [3, 4]])
-    assert agreement_of(tokens, tokens)["agreement_cosine_min"] == 1.0
+    assert agreement_of(tokens, tokens).agreement_cosine_min == 1.0
     rows = torch.ones(2, 3)
-    assert agreement_of({"a": rows, "b": torch.tensor(2.0)}, {"a": rows, "b": torch.tensor(2.0)})["agreement_finite"]
-    assert agreement_of(torch.ones(0, 6), torch.ones(0, 6))["agreement_count"] == 2
+    assert agreement_of({"a": rows, "b": torch.tensor(2.0)}, {"a": rows, "b": torch.tensor(2.0)}).agreement_finite
+    assert agreement_of(torch.ones(0, 6), torch.ones(0, 6)).agreement_count == 2
 
 
 def test_nan_is_told_and_no_number_is_made_of_it() -> None:
     found = agreement_of(torch.tensor([[float("nan"), 1.0], [1.0, 1.0]]), torch.ones(2, 2))
-    assert found == {"agreement_count": 2, "agreement_finite": False}
+    assert found == Fidelity(agreement_count=2, agreement_finite=False)
 
 
 def test_other_shapes_cannot_be_compared() -> None:

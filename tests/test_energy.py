@@ -15,7 +15,7 @@ from fixtures.devices.cuda import Cuda
 from fixtures.devices.meters import CounterMeter, NoEnergyError, PowerMeter, RaplDomain, RaplMeter, rapl_meter
 from fixtures.inputs.batches import Call
 from fixtures.measure.energy import WINDOW_S, measure_energy
-from fixtures.measure.window import Repeated, Window
+from fixtures.measure.window import Repeated
 from fixtures.progress import Progress
 
 CALL_S, CALL_W, IDLE_W = 0.25, 100, 20
@@ -49,17 +49,14 @@ def repeated(world: World) -> Repeated:
 
 
 def test_a_counter_that_is_always_up_to_date_gives_exact_joules(world: World) -> None:
-    found = measure_energy(CounterMeter("nvml_counter", lambda: world.uj / 1e3), repeated(world))
+    found = measure_energy(CounterMeter("nvml_counter", lambda: world.uj / 1e3), repeated(world), batch=4)
     # After 20 calls 5 s are over; whether the counter is up to date is known one call later.
-    assert found.window == Window(21, 21 * CALL_S)
-    assert found.mj == 21 * CALL_S * CALL_W * 1e3
-    assert found.idle_w == pytest.approx(IDLE_W)
-    fields = found.fields(batch=4)
-    assert fields["energy_per_batch_mj"] == CALL_S * CALL_W * 1e3
-    assert fields["energy_per_sample_mj"] == CALL_S * CALL_W * 1e3 / 4
-    assert fields["power_mean_w"] == CALL_W
-    assert fields["samples_per_joule"] == 4 / (CALL_S * CALL_W)
-    assert (fields["energy_source"], fields["energy_window_s"]) == ("nvml_counter", 21 * CALL_S)
+    assert (found.energy_source, found.energy_window_s) == ("nvml_counter", 21 * CALL_S)
+    assert found.power_idle_w == pytest.approx(IDLE_W)
+    assert found.energy_per_batch_mj == CALL_S * CALL_W * 1e3
+    assert found.energy_per_sample_mj == CALL_S * CALL_W * 1e3 / 4
+    assert found.power_mean_w == CALL_W
+    assert found.samples_per_joule == 4 / (CALL_S * CALL_W)
 
 
 def test_a_window_begins_and_ends_at_an_update_of_the_counter(world: World) -> None:
@@ -68,9 +65,9 @@ def test_a_window_begins_and_ends_at_an_update_of_the_counter(world: World) -> N
     def updated_now_and_then() -> float:
         return float(int(world.now_us / 4e5) * 4e5 * CALL_W / 1e3)
 
-    found = measure_energy(CounterMeter("nvml_counter", updated_now_and_then), repeated(world))
-    assert found.window.seconds >= WINDOW_S
-    assert found.fields(1)["power_mean_w"] == pytest.approx(CALL_W, rel=CALL_S / WINDOW_S)
+    found = measure_energy(CounterMeter("nvml_counter", updated_now_and_then), repeated(world), 1)
+    assert (found.energy_window_s or 0) >= WINDOW_S
+    assert found.power_mean_w == pytest.approx(CALL_W, rel=CALL_S / WINDOW_S)
 
 
 def test_a_counter_that_is_reset_within_the_window_is_read_again(world: World) -> None:
@@ -88,16 +85,16 @@ def test_a_counter_that_is_reset_within_the_window_is_read_again(world: World) -
         if calls["n"] == 18:
             counter["base"] = world.uj - 1
 
-    found = measure_energy(meter, Repeated(call, [Call((), {})], Cpu(), Progress(None)))
-    assert found.fields(1)["energy_per_batch_mj"] == pytest.approx(CALL_S * CALL_W * 1e3)
-    assert calls["n"] > found.window.calls
+    found = measure_energy(meter, Repeated(call, [Call((), {})], Cpu(), Progress(None)), 1)
+    assert found.energy_per_batch_mj == pytest.approx(CALL_S * CALL_W * 1e3)
+    assert 0 < (found.energy_window_s or 0) < calls["n"] * CALL_S
 
 
 def test_a_counter_that_never_moves_or_is_always_reset_is_no_energy(world: World) -> None:
     with pytest.raises(NoEnergyError, match="nvml_counter did not move"):
-        measure_energy(CounterMeter("nvml_counter", lambda: 7.0), repeated(world))
+        measure_energy(CounterMeter("nvml_counter", lambda: 7.0), repeated(world), 1)
     with pytest.raises(NoEnergyError, match="was reset"):
-        measure_energy(CounterMeter("nvml_counter", lambda: 1e12 - world.uj), repeated(world))
+        measure_energy(CounterMeter("nvml_counter", lambda: 1e12 - world.uj), repeated(world), 1)
 
 
 def test_a_wrap_of_one_package_counts_on() -> None:

@@ -14,13 +14,16 @@ from torch import nn
 
 from fixtures.cases.family import Source
 from fixtures.cases.meta import meta_copy
-from fixtures.config.prices import Price, PriceError, cost_fields, parse_price
+from fixtures.config.prices import Price, PriceError, parse_price
 from fixtures.devices.cpu import Cpu
 from fixtures.measure import output, peaks
 from fixtures.measure.compilation import CompileWatch
+from fixtures.measure.money import money
 from fixtures.measure.peaks import Peaks, bound_of, known_peaks, measure_peaks
 from fixtures.measure.sizes import safetensors_bytes, stored_bytes
-from fixtures.measure.window import Repeated, Window
+from fixtures.measure.window import Repeated
+from fixtures.record.groups import Money, Window
+from fixtures.record.notes import absent
 from tests.conftest import OWN, Run, Saved, no_traceback
 from tests.tiny import small_clip
 
@@ -246,7 +249,7 @@ def test_utilisation_is_of_the_cores_that_may_be_used(run: Run, saved: Saved, mo
     used = iter([SimpleNamespace(user=1.0, system=0.5), SimpleNamespace(user=1.75, system=0.75)])
     process = SimpleNamespace(cpu_times=lambda: next(used))
     monkeypatch.setattr("fixtures.measure.extras.psutil", SimpleNamespace(Process=lambda: process))
-    monkeypatch.setattr(Repeated, "run", lambda *_: Window(10, 1.0))
+    monkeypatch.setattr(Repeated, "run", lambda *_: SimpleNamespace(calls=10, seconds=1.0))
     run(*OWN, "--utilization", "--threads=2", "--benchmark-json=out.json").assert_outcomes(passed=1)
     assert info_of(saved)["cpu_util_percent"] == 50.0
 
@@ -271,10 +274,11 @@ def test_prices() -> None:
     for text in ("-1", "free", "2.5:EURO", "1e3"):
         with pytest.raises(PriceError, match=r"--p: expected a price of 0 or more.*for example --p=2.5:EUR"):
             parse_price("--p", text)
-    assert cost_fields(None, 10.0, {}) == {}
-    fields = cost_fields(Price(3.6, "USD"), 10.0, {"qps_window_per_s": 20.0})
-    assert (fields["cost_per_1000"], fields["cost_per_million"]) == (pytest.approx(0.05), pytest.approx(50.0))
-    assert "best_cost_per_1000" not in fields
+    assert money(None, 10.0, []) == [absent(Money)]
+    (found,) = money(Price(3.6, "USD"), 10.0, [Window(qps_window_per_s=20.0)])
+    assert isinstance(found, Money)
+    assert (found.cost_per_1000, found.cost_per_million) == (pytest.approx(0.05), pytest.approx(50.0))
+    assert found.best_cost_per_1000 is None
 
 
 def test_a_price_that_means_nothing_is_a_usage_error(run: Run) -> None:

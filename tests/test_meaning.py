@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from datetime import datetime
 
@@ -13,7 +14,11 @@ from fixtures.judge.budgets import Limit
 from fixtures.judge.pairs import Pair
 from fixtures.judge.rules import FIELDS, Rule, parse_rule
 from fixtures.judge.verdicts import SAVED, judge
-from fixtures.record.record import MEANINGS, MEASURED_NUMBERS, Record
+from fixtures.options import OPTIONS
+from fixtures.record.fields import Group
+from fixtures.record.groups import Window
+from fixtures.record.notes import absent, note_of, strayed, varying
+from fixtures.record.record import GROUPS, MEANINGS, MEASURED_NUMBERS, Record
 
 _NUMBERS = {"int", "float", "int | None", "float | None"}
 
@@ -98,3 +103,39 @@ def test_what_no_run_of_equal_code_changes() -> None:
 def test_of_several_processes_the_highest_peak_counts() -> None:
     peaks = ("peak_host_bytes", "peak_device_allocated_bytes", "peak_device_reserved_bytes")
     assert {name for name, meaning in MEANINGS.items() if meaning.highest} == {*peaks}
+
+
+def test_a_group_names_every_field_once_and_a_record_is_made_of_them() -> None:
+    names = [name for group in GROUPS for name in group.names()]
+    assert names == [each.name for each in fields(Record)]
+    assert len(set(names)) == len(names)
+
+
+def test_what_is_measured_twice_is_an_error(record: Record) -> None:
+    with pytest.raises(ValueError, match="measured twice: window_s, qps_window_per_s"):
+        Record.of(Window(window_s=1.0), Window(window_s=2.0))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_what_a_pass_says_of_its_absence_is_of_its_fields_alone(group: type[Group], record: Record) -> None:
+    """`device_*` of the roofline would speak of the memory too."""
+    (note,) = replace(record, notes=(str(absent(group, "nothing to see")),)).notes_on(*group.names())
+    assert [name for name in MEANINGS if note.concerns(name)] == list(group.names())
+    assert note == absent(group, "nothing to see")
+    assert (note.asked_for, absent(group).asked_for) == (True, False)
+
+
+def test_notes_are_read_as_they_were_written() -> None:
+    lines = ("varies: gmacs, gflops", "strayed: 10 calls, 1 later", "said NaN", "varies: gflops, mfu", "imgsz: a: b")
+    assert [str(note_of(line)) for line in lines] == list(lines)
+    assert varying(lines) == ["gmacs", "gflops", "mfu"]
+    assert strayed(lines) == ["10 calls, 1 later"]
+
+
+def test_what_an_option_measures_names_it() -> None:
+    """What is told beside latency is there since somebody asked for it."""
+    known = {option.name for option in OPTIONS}
+    for name, meaning in MEANINGS.items():
+        named = re.findall(r"--[a-z-]+", meaning.measured_by)
+        assert set(named) <= known, name
+        assert named or not meaning.told or name.startswith("remote_"), name

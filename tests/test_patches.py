@@ -28,7 +28,7 @@ ADDED = {
         "assert child_arguments(OPTIONS, {'cooldown': '3'}.get, Path()) == ['--cooldown=3']",
     ),
     "field": (
-        {"fixtures/record/record.py"},
+        {"fixtures/record/groups.py"},
         "from fixtures.judge.rules import parse_rule; from fixtures.show.table import parse_columns; "
         "from fixtures.judge.budgets import BudgetError; from tools import docs; "
         "assert str(parse_rule('latency_p999_ms:5%')) == 'latency_p999_ms:5%'; "
@@ -52,7 +52,7 @@ ADDED = {
     "percentile_rule": (
         {"fixtures/stats/percentiles.py"},
         "from fixtures.stats.percentiles import latency_of; latency = latency_of([1.0] * 60); "
-        "assert latency.p90_ms == 1.0; assert latency.p95_ms is None",
+        "assert latency.latency_p90_ms == 1.0; assert latency.latency_p95_ms is None",
     ),
     "format": (
         {"fixtures/report/exports/influx.py"},

@@ -20,7 +20,7 @@ TEXT_TO_IMAGE = ("recall_at_1_text_to_image", "recall_at_5_text_to_image", "reca
 
 def recalls(similarity: Any, image_of_text: list[int]) -> tuple[list[float], list[float]]:
     found = retrieval(np.asarray(similarity, float), image_of_text)
-    return [found[name] for name in IMAGE_TO_TEXT], [found[name] for name in TEXT_TO_IMAGE]
+    return [getattr(found, name) for name in IMAGE_TO_TEXT], [getattr(found, name) for name in TEXT_TO_IMAGE]
 
 
 def test_perfect_similarities_recall_everything() -> None:
@@ -75,15 +75,15 @@ def test_recall_is_the_share_within_k() -> None:
 
 def test_classification_by_hand() -> None:
     found = classification(["a", "a", "a", "b"], ["a", "a", "b", "b"])
-    assert found["top1_accuracy"] == 0.75
-    assert found["precision_macro"] == pytest.approx((1 + 0.5) / 2)
-    assert found["recall_macro"] == pytest.approx((2 / 3 + 1) / 2)
-    assert found["f1_macro"] == pytest.approx((0.8 + 2 / 3) / 2)
+    assert found.top1_accuracy == 0.75
+    assert found.precision_macro == pytest.approx((1 + 0.5) / 2)
+    assert found.recall_macro == pytest.approx((2 / 3 + 1) / 2)
+    assert found.f1_macro == pytest.approx((0.8 + 2 / 3) / 2)
 
 
 def test_classes_that_only_the_model_names_do_not_dilute_the_averages() -> None:
     found = classification(["a", "a", "b", "b"], ["a", "x", "b", "y"])
-    assert (found["precision_macro"], found["recall_macro"]) == (1.0, 0.5)
+    assert (found.precision_macro, found.recall_macro) == (1.0, 0.5)
 
 
 def test_bleu_takes_several_references_also_of_different_number() -> None:

@@ -8,7 +8,8 @@ from dataclasses import fields, replace
 import pytest
 
 from fixtures.record.decoding import RecordError, record_from
-from fixtures.record.record import RECORD_VERSION, Record
+from fixtures.record.groups import RECORD_VERSION
+from fixtures.record.record import Record
 
 # Field names are contracts: CI scripts and saved baselines rely on them.
 _FIELDS = """

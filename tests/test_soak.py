@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.measure.soak import SoakLog, growth_bytes_per_call, run_soak, soak_fields
+from fixtures.measure.soak import SoakLog, found_by, growth_bytes_per_call, run_soak
 from tests.conftest import Run, Saved
 
 MIB = 1 << 20
@@ -41,10 +41,10 @@ def test_failures_are_counted_by_kind_and_do_not_end_it() -> None:
             raise MemoryError
         return "nan" if index % 10 == 7 else "fine"
 
-    fields, _ = soak_fields(soaked(call))
-    assert (fields["soak_calls"], fields["soak_s"]) == (600, 300.0)
-    assert fields["soak_failures"] == {"ValueError": 60, "not finite": 60, "out of memory": 60}
-    assert fields["soak_error_rate"] == 0.3
+    found, *_ = found_by(soaked(call))
+    assert (found.soak_calls, found.soak_s) == (600, 300.0)
+    assert found.soak_failures == {"ValueError": 60, "not finite": 60, "out of memory": 60}
+    assert found.soak_error_rate == 0.3
 
 
 def test_the_last_minute_stands_beside_the_first() -> None:
@@ -55,21 +55,21 @@ def test_the_last_minute_stands_beside_the_first() -> None:
         return "fine"
 
     log = run_soak(call, lambda _: True, lambda: 0, 300.0, lambda *_: None, lambda: now[0])
-    fields, notes = soak_fields(log)
-    assert (fields["soak_first_p50_ms"], fields["soak_last_p50_ms"]) == (500.0, 1000.0)
-    assert notes == ()
+    found, *notes = found_by(log)
+    assert (found.soak_first_p50_ms, found.soak_last_p50_ms) == (500.0, 1000.0)
+    assert notes == []
 
 
 def test_a_short_soak_compares_its_first_and_last_third() -> None:
-    _, notes = soak_fields(soaked(lambda _: "fine", seconds=30.0))
-    assert "soak_first_p50_ms, soak_last_p50_ms: of 10 s each" in notes
+    _, *notes = found_by(soaked(lambda _: "fine", seconds=30.0))
+    assert "soak_first_p50_ms, soak_last_p50_ms: of 10 s each" in map(str, notes)
 
 
 def test_a_leak_is_found_with_its_rate() -> None:
     noise = random.Random(0)
-    fields, _ = soak_fields(soaked(lambda _: "fine", lambda calls: 500 * MIB + calls * 8192 + noise.randrange(4096)))
-    assert fields["soak_leaks"] is True
-    assert fields["soak_growth_bytes_per_1000_calls"] == pytest.approx(8192 * 1000, rel=0.01)
+    found, *_ = found_by(soaked(lambda _: "fine", lambda calls: 500 * MIB + calls * 8192 + noise.randrange(4096)))
+    assert found.soak_leaks is True
+    assert found.soak_growth_bytes_per_1000_calls == pytest.approx(8192 * 1000, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ def test_a_leak_is_found_with_its_rate() -> None:
 )
 def test_a_clean_model_is_not_accused(held: Callable[[int, random.Random], int]) -> None:
     noise = random.Random(1)
-    fields, _ = soak_fields(soaked(lambda _: "fine", lambda calls: held(calls, noise)))
-    assert fields["soak_leaks"] is False
+    found, *_ = found_by(soaked(lambda _: "fine", lambda calls: held(calls, noise)))
+    assert found.soak_leaks is False
 
 
 def test_too_few_readings_are_no_verdict() -> None:
     assert growth_bytes_per_call([(1, 5), (2, 6)]) is None
-    fields, notes = soak_fields(soaked(lambda _: "fine", seconds=2.0))
-    assert "soak_leaks" not in fields
-    assert any("too short to tell" in note for note in notes)
+    found, *notes = found_by(soaked(lambda _: "fine", seconds=2.0))
+    assert found.soak_leaks is None
+    assert any("too short to tell" in str(note) for note in notes)
 
 
 PLANTED = """

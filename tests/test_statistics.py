@@ -41,13 +41,18 @@ def test_no_samples_are_an_error() -> None:
 
 def test_summary_of_five() -> None:
     latency = latency_of([3.0, 1.0, 2.0, 5.0, 4.0])
-    assert (latency.min_ms, latency.p50_ms, latency.mean_ms, latency.max_ms) == (1.0, 3.0, 3.0, 5.0)
-    assert latency.std_ms == pytest.approx(2.5**0.5)  # n - 1
-    assert (latency.p90_ms, latency.p95_ms, latency.p99_ms) == (None, None, None)
+    assert (latency.latency_min_ms, latency.latency_p50_ms, latency.latency_mean_ms, latency.latency_max_ms) == (
+        1.0,
+        3.0,
+        3.0,
+        5.0,
+    )
+    assert latency.latency_std_ms == pytest.approx(2.5**0.5)  # n - 1
+    assert (latency.latency_p90_ms, latency.latency_p95_ms, latency.latency_p99_ms) == (None, None, None)
 
 
 def test_one_round_has_no_spread() -> None:
-    assert latency_of([7.0]).std_ms is None
+    assert latency_of([7.0]).latency_std_ms is None
 
 
 def test_a_b_b_a_that_is_not_whole_counts_for_nothing() -> None:

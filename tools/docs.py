@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 from fixtures.files.writing import write_atomically
 from fixtures.options import OPTIONS
 from fixtures.record.fields import Meaning
-from fixtures.record.record import MEANINGS, Record
+from fixtures.record.record import GROUPS, MEANINGS, Record
 from fixtures.show.markdown import table
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -22,15 +20,13 @@ Made by `make docs` of `fixtures/options.py`; `pytest benchmarks --help` shows t
 """
 _FIELDS = """# Fields of a record
 
-Made by `make docs` of `fixtures/record/record.py`. A record is `extra_info` of each benchmark in the saved JSON; what
+Made by `make docs` of `fixtures/record/groups.py`. A record is `extra_info` of each benchmark in the saved JSON; what
 was not measured is `null`, and `notes` says why. `--gate`, `--columns`, `--budget`, `history --metric` and the page
 take any number here. Kinds: *setting* was chosen; *counted* and *quality* are the same in every run of the same code
 and compared exactly; *time* and *rate* follow the machine's speed; *measured* varies with whatever else; *machine* is
 of the machine and not of the case; *text* and *bulk* are no numbers.
 
 """
-_FIELD = re.compile(r"    (\w+): ")
-_SECTION = re.compile(r"    # (.+)")
 
 
 def options() -> str:
@@ -40,32 +36,19 @@ def options() -> str:
     return f"{_OPTIONS}{table(headings, rows, headings)}\n"
 
 
-def sections() -> dict[str, list[str]]:
-    """Names of the record's fields under the comment that stands above them in its source."""
-    found: dict[str, list[str]] = {}
-    title = ""
-    for line in inspect.getsource(Record).splitlines():
-        section, field = _SECTION.fullmatch(line), _FIELD.match(line)
-        if section:
-            title = section[1]
-        elif field and field[1] in MEANINGS:
-            found.setdefault(title, []).append(field[1])
-    return found
-
-
 def _row(name: str, kind: str, meaning: Meaning) -> tuple[str, ...]:
     better = meaning.better if meaning.is_number and meaning.kind != "machine" else ""
-    return name, kind, meaning.unit, meaning.kind, better
+    return name, kind, meaning.unit, meaning.kind, better, meaning.measured_by
 
 
 def record_fields() -> str:
-    """A table a section."""
+    """A table a group."""
     types = {each.name: str(each.type) for each in fields(Record)}
-    headings = ("field", "type", "unit", "kind", "better")
+    headings = ("field", "type", "unit", "kind", "better", "measured by")
     parts = []
-    for title, names in sections().items():
-        rows = [_row(name, types[name].replace("|", "or"), MEANINGS[name]) for name in names]
-        parts.append(f"## {title[0].upper()}{title[1:]}\n\n{table(headings, rows, headings)}\n")
+    for group in GROUPS:
+        rows = [_row(name, types[name].replace("|", "or"), MEANINGS[name]) for name in group.names()]
+        parts.append(f"## {group.__name__}\n\n{group.__doc__}\n\n{table(headings, rows, headings)}\n")
     return _FIELDS + "\n".join(parts)
 
 

@@ -76,12 +76,7 @@ SETS: Mapping[str, tuple[int, Callable[[np.random.Generator], Callable[[], np.nd
 
 def _record(template: Record, processes_ms: Sequence[np.ndarray]) -> Record:
     """What the suite records of these processes."""
-    records = []
-    for rounds in processes_ms:
-        latency = latency_of(rounds.tolist())
-        fields = {f"latency_{name}": value for name, value in asdict(latency).items()}
-        per_sample = latency.p50_ms / template.batch
-        records.append(replace(template, **fields, latency_per_sample_ms=per_sample))
+    records = [replace(template, **asdict(latency_of(rounds.tolist(), template.batch))) for rounds in processes_ms]
     return records[0] if len(records) == 1 else pooled(records, [(rounds / 1e3).tolist() for rounds in processes_ms])
 
 

@@ -82,12 +82,12 @@ def _energy_checks(device: Cuda, call: Any) -> list[Check]:
     """Energy a call in two windows one after the other; none where NVML tells nothing."""
     repeated = Repeated(lambda _: call(), [Call((), {})], device, Progress(None))
     try:
-        first, second = (measure_energy(device.energy_meter(), repeated) for _ in range(2))
+        first, second = (measure_energy(device.energy_meter(), repeated, 1) for _ in range(2))
     except NoEnergyError as error:
         Console().print(f"energy: {error}")
         return []
-    seen, expected = (found.mj / found.window.calls for found in (second, first))
-    return [Check(f"mJ a call, window to window ({first.source})", seen, expected, 0.03)]
+    name = f"mJ a call, window to window ({first.energy_source})"
+    return [Check(name, second.energy_per_batch_mj or 0.0, first.energy_per_batch_mj or 0.0, 0.03)]
 
 
 def _in_this_process() -> tuple[float, list[Check]]:

@@ -51,7 +51,7 @@ def _save(path: Path, cases: int, rounds: int, day: int) -> None:
         batch = _BATCHES[index % len(_BATCHES)]
         p50_ms = (5 + index / 10) * batch**0.9
         samples_ms = (p50_ms * rng.lognormal(0, 0.03, rounds)).tolist()
-        found = {f"latency_{name}": value for name, value in asdict(latency_of(samples_ms)).items()}
+        found = asdict(latency_of(samples_ms, batch))
         per_s = 1e3 * batch / found["latency_p50_ms"]
         model = f"net{index // len(_BATCHES):03}"
         case = replace(
