@@ -222,7 +222,7 @@ class Multi:
 )
 def test_steps_are_the_schedulers_and_not_the_calls(asked: int, timesteps: tuple[float, ...], done: int | None) -> None:
     pipe = SimpleNamespace(unet=nn.Identity(), scheduler=Multi())
-    model = PipelineOfYours(pipe, None, "r", asked)
+    model = PipelineOfYours(pipe, None, "r", asked, Path())
     assert model._steps_done(Seen(rows=[2] * 7, timesteps=list(timesteps))) == done
 
 
@@ -255,7 +255,7 @@ def test_what_else_a_pipe_calls_is_not_taken_for_its_denoiser() -> None:
                 latents = self.dit(latents, torch.tensor(float(step)))
             return latents
 
-    model = PipelineOfYours(Pipe(), None, "r", 5)
+    model = PipelineOfYours(Pipe(), None, "r", 5, Path())
     model.to(torch.device("cpu"))
     model.observe(model.generate, (["a", "b"], 42))
     assert model.faults() == []
