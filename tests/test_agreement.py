@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fixtures.cases.model import Model
-from fixtures.measure.agreement import Agreement, same_boxes
+from fixtures.measure.agreement import Agreement, MeaninglessError, same_boxes
 from fixtures.models.yolo import Yolo
 from fixtures.record.groups import Fidelity
 
@@ -37,9 +37,9 @@ def test_the_worst_tensor_of_a_sample_counts() -> None:
     assert found.agreement_cosine_min == -1.0
 
 
-def test_outputs_of_zeros_agree_with_zeros_only() -> None:
+def test_what_disagrees_with_zeros_is_told() -> None:
     zeros = torch.zeros(2, 3)
-    assert agreement_of(zeros, zeros).agreement_cosine_min == 1.0
+    assert agreement_of(torch.ones(2, 3), zeros).agreement_cosine_min == 0.0
     assert agreement_of(zeros, torch.ones(2, 3)).agreement_cosine_min == 0.0
 
 
@@ -93,3 +93,28 @@ def test_the_decoding_of_a_detector_is_undone() -> None:
     found_sides, found_logits = Yolo(module, "random:0", torch.float32).compared("forward", output)
     torch.testing.assert_close(found_sides, sides - 7.5, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found_logits, logits, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("reference", "why"),
+    [
+        (torch.zeros(2, 3), "all zeros"),
+        (torch.full((2, 3), 0.7), "one number throughout"),
+        (torch.tensor([[1.0, 2.0], [1.0, 2.0]]), "the same for every input"),
+        (torch.tensor([[1.0, 2.0], [1.0, 2.0 + 1e-7]]), "the same for every input"),
+        ((torch.zeros(2, 3), torch.full((2, 2), 3.0)), "all zeros"),
+        (torch.tensor([[2.0], [2.0]]), "the same for every input"),
+    ],
+)
+def test_outputs_that_nothing_could_disagree_with_are_no_agreement(reference: Any, why: str) -> None:
+    """torchvision's untrained ViT puts out zeros: every variant of it had a cosine of 1.0000."""
+    with pytest.raises(MeaninglessError, match=rf"the reference's outputs are {why} \(2 inputs\)"):
+        agreement_of(reference, reference)
+
+
+def test_a_constant_beside_what_tells_is_left_out() -> None:
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    found = agreement_of((torch.ones(2, 9), -rows), (torch.ones(2, 9), rows))
+    assert found.agreement_cosine_min == -1.0
+    one_number = torch.tensor([[1.0], [2.0]])
+    assert agreement_of(one_number, one_number).agreement_cosine_min == 1.0

@@ -6,7 +6,7 @@ import csv
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +15,12 @@ import pytest
 from pytest_benchmark.utils import parse_compare_fail
 
 from fixtures.bench import checks_of
+from fixtures.judge.budgets import METRICS
 from fixtures.judge.comparison import compare, differences
 from fixtures.record.record import Record
 from fixtures.record.saved import SavedError, SavedRun, read_saved
 from fixtures.show.table import COLUMNS, table_text, write_csv
+from fixtures.stats.percentiles import latency_of
 
 CASE = "benchmarks/test_custom.py::test_forward[net-fp32-b8-224]"
 
@@ -56,7 +58,7 @@ def test_the_table_shows_the_records_numbers(record: Record) -> None:
 
 
 def test_small_numbers_do_not_read_zero(record: Record) -> None:
-    text = table_text([replace(record, throughput_p50_per_s=0.1117, params=257_600)])
+    text = table_text([replace(record, throughput_mean_per_s=0.1117, params=257_600)])
     assert "0.1117" in text
     assert "0.2576" in text
 
@@ -156,3 +158,20 @@ def test_another_precision_is_refused_by_name_though_its_id_differs(record: Reco
     nodeid = CASE.replace("fp32", "bf16")
     found = compare({nodeid: replace(record, precision="bf16")}, {nodeid: {}}, [baseline(record)], [])
     assert (found.refused, found.new) == ({nodeid: ["precision fp32 -> bf16"]}, ())
+
+
+def test_a_rate_is_that_of_the_mean_and_not_of_the_median(record: Record) -> None:
+    """Of calls that take 2 ms nine times in ten and 50 ms else, 464 a second were shown, and 147 are true."""
+    slow = latency_of([2.0] * 9 + [50.0])
+    uneven = replace(record, batch=1, throughput_mean_per_s=1e3 / slow.latency_mean_ms, **asdict(slow))
+    assert "147.1" in table_text([uneven])
+    assert METRICS["fps"].value(uneven) == (pytest.approx(1e3 / 6.8), "samples/s by the mean")
+
+
+def test_a_variant_that_changed_little_says_how_much(record: Record) -> None:
+    """int8 of a ResNet is one layer in torch's own kernels; it stood there as int8."""
+    little = replace(record, precision="int8", quantized_share=0.04)
+    assert "int8 of 4 % of the weights" in " ".join(table_text([little], 200).split())
+    assert little.told_form == "int8-eager of 4 % of the weights"
+    assert replace(little, quantized_share=0.9).told_form == "int8-eager"
+    assert replace(little, quantized_share=None).told_form == "int8-eager"
