@@ -147,3 +147,10 @@ def test_an_export_writes_no_report_unless_asked(tmp_path: Path, monkeypatch: py
     assert sorted(file.name for file in (tmp_path / "results").iterdir()) == ["bencher.json", "records.csv"]
     assert main(["run.json", "--export=csv", "--out=report"]) == 0
     assert (tmp_path / "report" / "report.html").is_file()
+
+
+def test_weights_of_the_users_are_named_by_their_path_with_the_digest_beside(tmp_path: Path) -> None:
+    """`file:best.pt:…` stood there for each of six ablations."""
+    record = replace(timed(10.0), weights="file:best.pt:0123456789ab", weights_path="runs/ghost/weights/best.pt")
+    metadata = json.loads((exported(tmp_path, "bench", [record]) / "net.json").read_text())["metadata"]
+    assert (metadata["weights"], metadata["weights_digest"]) == ("runs/ghost/weights/best.pt", "0123456789ab")

@@ -181,17 +181,17 @@ def png_of(width: int, height: int) -> bytes:
 def strange(tmp_path: Path, photos: Path) -> Path:
     """Sources that a folder, a data.yaml or a list may turn out to be."""
 
-    def image(name: str, content: bytes | Image.Image) -> None:
+    def image(name: str, content: bytes | Image.Image, last: str = "3.png") -> None:
         (tmp_path / name).mkdir()
         for index in range(3):
             (tmp_path / name / f"{index}.png").write_bytes((photos / f"{index}.jpg").read_bytes())
-        file = tmp_path / name / "3.png"
+        file = tmp_path / name / last
         file.write_bytes(content) if isinstance(content, bytes) else content.save(file)
 
     image("bomb", png_of(50_000, 50_000))
     image("large", png_of(10_000, 10_000))
     image("long", Image.new("RGB", (1, 100)))
-    image("deep", Image.fromarray(np.full((8, 8), 30_000, np.uint16)))
+    image("deep", Image.fromarray(np.full((8, 8), np.nan, np.float32)), "3.tiff")
     image("kinds", Image.new("CMYK", (8, 8)).convert("P"))
     image("dot", Image.new("RGB", (1, 1)))
     image("special", b"")
@@ -226,7 +226,7 @@ def strange(tmp_path: Path, photos: Path) -> Path:
         ("bomb", "3.png' has over 89 million pixels; scale or remove it"),
         ("large", "3.png' has over 89 million pixels; scale or remove it"),
         ("long", "3.png' has 1 x 100 pixels, over 40 times as long as wide"),
-        ("deep", "3.png' has more than 8 bits a value (I;16)"),
+        ("deep", "3.tiff' has values below 0, or none that are numbers; convert it to RGB"),
         ("special", "holds 3 images, 4 were asked for"),
         ("named", "is not UTF-8, which the list is in; rename it"),
         ("self.yaml", "names 'self.yaml' under 'val'; name a folder or a .txt list"),
@@ -293,3 +293,37 @@ def test_a_damaged_list_is_refused(settings: Settings, photos: Path, tmp_path: P
     fixed_images(with_images(settings, photos), tmp_path).list_path.write_text(content)
     with pytest.raises(InputsError, match="delete it to choose anew"):
         fixed_images(with_images(settings, photos), tmp_path)
+
+
+_RAMP = np.arange(256)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("ramp.png", np.uint8(_RAMP)),
+        ("ramp.png", np.uint16(_RAMP * 257)),
+        ("ramp.tiff", np.uint16(_RAMP * 257)),
+        ("ramp.tiff", np.int32(_RAMP * 257)),
+        ("ramp.tiff", np.uint32(_RAMP * 16_843_009).view(np.int32)),
+        ("ramp.tiff", np.float32(_RAMP / 255)),
+        ("ramp.tiff", np.float32(_RAMP)),
+        ("ramp.tiff", np.float32(_RAMP * 257)),
+    ],
+    ids=["8", "16 png", "16 tiff", "16 in 32", "32", "float to 1", "float to 255", "float to 65535"],
+)
+def test_a_ramp_of_any_depth_stays_a_ramp(tmp_path: Path, name: str, values: np.ndarray) -> None:
+    """Pillow clips what is deeper than eight bits: two grey levels were left."""
+    Image.fromarray(np.tile(values, (8, 1))).save(tmp_path / name)
+    found = decode(tmp_path / name)
+    assert (found.dtype, found.shape) == (np.uint8, (8, 256, 3))
+    assert (found == np.uint8(_RAMP)[None, :, None]).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "CMYK"])
+def test_grey_and_colour_modes_keep_their_levels(tmp_path: Path, mode: str) -> None:
+    name = "x.tiff" if mode == "CMYK" else "x.png"
+    ramp = Image.fromarray(np.tile(np.uint8(_RAMP), (8, 1))).convert("RGB").convert(mode)
+    ramp.save(tmp_path / name)
+    levels = len(np.unique(decode(tmp_path / name)[..., 0]))
+    assert levels == 2 if mode == "1" else levels >= 250

@@ -136,3 +136,11 @@ def test_a_name_that_is_too_long_for_any_file_is_told(tmp_path: Path) -> None:
         parse_own("--model", "x" * 300 + ".py:net", tmp_path)
     with pytest.raises(ValueError, match=r"--weights: 'xxx.*' is no path to a file or folder: File name too long"):
         parse_weights(["x" * 300 + ".pt"], tmp_path)
+
+
+def test_a_link_keeps_the_name_it_was_given(tmp_path: Path) -> None:
+    """Six ablations linked to `best.pt` of a store were all called as the store is."""
+    weights_file(tmp_path, "store/0a1b2c/best.pt")
+    (tmp_path / "ghost.pt").symlink_to(tmp_path / "store/0a1b2c/best.pt")
+    (found,) = parse_weights(["ghost.pt"], tmp_path)
+    assert (found.name, found.location) == ("ghost", str(tmp_path / "ghost.pt"))
