@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import subprocess
@@ -15,13 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.cases.family import Build, Source
+from fixtures.cases.family import Build, Source, Trusted
 from fixtures.config.weights import WeightsError, parse_weights
 from fixtures.models.checkpoints import opened, restricted
 from fixtures.models.huggingface import LoadError
 from fixtures.models.stable_diffusion import saved_pipe
 from fixtures.models.yolo import import_ultralytics
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Run, Saved, no_traceback
 
 
 class Evil:
@@ -90,7 +91,7 @@ def test_no_code_of_a_checkpoint_runs_whatever_was_before(
     before(monkeypatch)
     declared, load = torch.serialization.get_safe_globals(), torch.load
     try:
-        with pytest.raises(LoadError, match=r"evil.pt' cannot be loaded: TypeError"):
+        with pytest.raises(LoadError, match=r"evil.pt' cannot be loaded: (TypeError|it holds posix.mkdir, .* is code)"):
             opened(import_ultralytics(), evil)
         assert torch.load is load, "what others load is theirs to decide"
         assert set(torch.serialization.get_safe_globals()) == set(declared)
@@ -131,7 +132,7 @@ def test_no_code_of_a_checkpoint_runs_after_a_model_file_that_imports_ultralytic
     said = subprocess.run(
         [sys.executable, "-c", IMPORTS], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
-    assert "evil.pt' cannot be loaded: TypeError" in said.stdout, said.stderr
+    assert "evil.pt' cannot be loaded: it holds posix.mkdir" in said.stdout, said.stderr
 
 
 def test_a_model_description_is_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, marker: Path) -> None:
@@ -180,3 +181,72 @@ def test_a_pipeline_of_an_own_class_is_refused_in_a_line(tmp_path: Path, kind: o
         with pytest.raises(WeightsError, match="is of type"):
             parse_weights([str(tmp_path)], tmp_path)
         (tmp_path / file).unlink()
+
+
+BLOCK = """
+from torch import nn
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(32, 32, 3, padding=1)
+    def forward(self, x):
+        return x + self.conv(x)
+"""
+
+
+@pytest.fixture
+def with_own_block(project: pytest.Pytester) -> Path:
+    """A detector of which one block is a class of the user's own, as ultralytics would save it."""
+    (project.path / "mymods.py").write_text(BLOCK)
+    sys.path.insert(0, str(project.path))
+    detector = import_ultralytics().YOLO("yolov8n.yaml").model
+    block, before = importlib.import_module("mymods").Block(), detector.model[2]
+    for name in ("f", "i", "type", "np"):
+        setattr(block, name, getattr(before, name, None))
+    detector.model[2] = block
+    torch.save({"model": detector, "train_args": {}, "epoch": -1}, project.path / "own.pt")
+    torch.save(torch.nn.Sequential(torch.nn.Linear(2, 2)), project.path / "bare.pt")
+    torch.save(detector.state_dict(), project.path / "state.pt")
+    sys.path.remove(str(project.path))
+    sys.modules.pop("mymods")
+    return project.path
+
+
+ARGUMENTS = ("-k", "yolo and forward", "--batch=1", "--imgsz=64", "--iters=3", "--benchmark-json=out.json")
+
+
+def test_a_checkpoint_with_a_class_of_the_users_is_measured_where_that_is_allowed(
+    with_own_block: Path, run: Run, saved: Saved
+) -> None:
+    refused = run(*ARGUMENTS, "--weights=own.pt")
+    no_traceback(refused)
+    refused.stdout.fnmatch_lines(["*own.pt' cannot be loaded: it holds mymods.Block, *--import=mymods allows it*"])
+    run(*ARGUMENTS, "--weights=own.pt", "--import=mymods").assert_outcomes(passed=1)
+    ((name, case),) = saved().items()
+    assert "own" in name
+    assert case["extra_info"]["params"] > 3e6
+    assert case["extra_info"]["weights_path"] == "own.pt"
+    other = run(*ARGUMENTS, "--weights=own.pt", "--import=nothing_here")
+    other.stdout.fnmatch_lines(["*--import: 'nothing_here' from *: ModuleNotFoundError: No module named*"])
+    assert run(*ARGUMENTS, "--weights=own.pt", "--import=not a name").ret == pytest.ExitCode.USAGE_ERROR
+
+
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [("bare.pt", "it holds a Sequential, not a checkpoint"), ("state.pt", "it holds a state dict, not a checkpoint")],
+)
+def test_what_is_no_checkpoint_of_ultralytics_says_what_it_is(with_own_block: Path, file: str, what: str) -> None:
+    with pytest.raises(LoadError, match=rf"{file}' cannot be loaded: {what}.*; write a factory of it for --model"):
+        opened(import_ultralytics(), with_own_block / file)
+
+
+def test_an_rt_detr_says_how_it_can_be_measured(tmp_path: Path) -> None:
+    """'YOLO' model does not support '_new' mode for 'None' task."""
+    (found,) = parse_weights(["rtdetr-l.yaml"], tmp_path)
+    with pytest.raises(LoadError, match=r"none of the detectors that ultralytics.YOLO reads \(RT-DETR is not\)"):
+        opened(import_ultralytics(), Path(found.location))
+
+
+def test_pythons_own_modules_cannot_be_allowed(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="--import: 'subprocess' is Python's own; name a module of yours"):
+        opened(import_ultralytics(), tmp_path / "any.pt", Trusted(("subprocess",), tmp_path))

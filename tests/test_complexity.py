@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from torch import nn
 from fixtures.cases.family import Build, family
 from fixtures.cases.meta import meta_copy
 from fixtures.cases.model import Model
+from fixtures.config.weights import parse_weights
 from fixtures.guard.chance import Chance
 from fixtures.measure.complexity import count
+from fixtures.models import yolo
 
 
 class Wrapped(Model):
@@ -254,3 +257,14 @@ def test_what_is_the_same_every_time_does_not_vary() -> None:
     for net in (nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.Dropout()), DataDependent()):
         model = Wrapped(net, "random:0")
         assert not count(model, model.forward, (torch.zeros(1, 4),), {}, True).varies
+
+
+@pytest.mark.parametrize(("name", "params", "gflops"), [("yolov10n", 2.3, 6.76), ("yolo26n", 2.4, 5.48)])
+def test_an_end_to_end_head_is_counted_as_inference_runs_it(name: str, params: float, gflops: float) -> None:
+    """Its training-only branch was counted: 2.8 M and 8.6 G for what is published as 2.3 M and 6.7 G."""
+    (found,) = parse_weights([f"{name}.yaml"], Path())
+    model = yolo.load(yolo.spec_from_file(name, found.location), Build(42, torch.float32, lambda: 0.0))
+    model.settle()
+    cost = count(model, model.forward, (torch.zeros(1, 3, 640, 640),), {})
+    assert (round(cost.params / 1e6, 1), round((cost.flops or 0) / 1e9, 2)) == (params, gflops)
+    assert (model.reference is not None, cost.note) == (True, None)
