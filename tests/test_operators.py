@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -59,8 +62,8 @@ class Does(nn.Module):
         super().__init__()
         self.what = what
 
-    def forward(self, x: torch.Tensor) -> Any:
-        return self.what(x)
+    def forward(self, *args: torch.Tensor) -> Any:
+        return self.what(*args)
 
 
 @pytest.mark.parametrize(
@@ -141,3 +144,116 @@ def test_sums_over_the_modules_of_the_full_architectures_are_the_totals(
     timed = cost.timed_work.read_bytes + cost.timed_work.written_bytes
     # Fusing does away with the batch norms, which read and write every activation once more.
     assert 0.4 * moved < timed < 0.8 * moved if name == "yolo" else timed == moved
+
+
+def does(what: Any, *args: torch.Tensor) -> Cost:
+    return cost_of(Does(what), *args)
+
+
+def complex_rows(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, dtype=torch.complex64)
+
+
+@pytest.mark.parametrize(
+    ("what", "args"),
+    [
+        (torch.cdist, (torch.rand(30, 8), torch.rand(40, 8))),
+        (lambda a, b: torch.cdist(a, b, p=1), (torch.rand(3, 8), torch.rand(4, 8))),
+        (nn.functional.pdist, (torch.rand(10, 8),)),
+        (lambda a: nn.functional.affine_grid(a, [2, 3, 8, 8]), (torch.rand(2, 2, 3),)),
+        (torch.geqrf, (torch.rand(8, 8),)),
+        (torch.addbmm, (torch.rand(3, 5), torch.rand(2, 3, 4), torch.rand(2, 4, 5))),
+        (torch.mv, (torch.rand(3, 4), torch.rand(4))),
+        (torch.addmv, (torch.rand(3), torch.rand(3, 4), torch.rand(4))),
+        (torch.dot, (torch.rand(4), torch.rand(4))),
+        (torch.vdot, (torch.rand(4), torch.rand(4))),
+        (torch.linalg.lu, (torch.rand(4, 4),)),
+        (torch.linalg.eigh, (torch.rand(4, 4),)),
+        (torch.ormqr, (torch.rand(4, 4), torch.rand(4), torch.rand(4, 4))),
+        (torch.cholesky_inverse, (torch.rand(4, 4),)),
+        (torch.fft.fft, (torch.rand(8),)),
+    ],
+)
+def test_what_multiplies_without_a_formula_is_listed(what: Any, args: tuple[torch.Tensor, ...]) -> None:
+    assert does(what, *args).uncounted_ops
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        nn.functional.gelu,
+        nn.functional.leaky_relu,
+        torch.linalg.norm,
+        lambda x: torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 4, device=x.device))(x),
+        lambda x: (torch.profiler.record_function("part").__enter__(), x @ x)[1],
+    ],
+    ids=["gelu", "leaky relu", "norm", "weight norm", "record_function"],
+)
+def test_what_multiplies_little_is_not(what: Any) -> None:
+    """`profiler::_record_function_enter_new` was an uncounted operator."""
+    assert does(what, torch.rand(4, 4)).uncounted_ops == ()
+
+
+def test_a_complex_product_is_four_multiplications() -> None:
+    found = does(torch.matmul, complex_rows(3, 4), complex_rows(4, 5))
+    products, sums = 3 * 4 * 5, 3 * 3 * 5
+    assert found.work is not None
+    assert (found.work.macs, found.work.madds) == (4 * products, 6 * products + 2 * sums)
+    assert found.flops == 2 * 4 * products
+
+
+def test_an_embedding_bag_reads_the_rows_it_uses() -> None:
+    indices, table = torch.arange(6).view(2, 3), torch.rand(100, 8)
+    found = does(nn.functional.embedding_bag, indices, table).work
+    assert found is not None
+    assert found.read_bytes < 6 * 8 * FP32 + 20 * 8
+
+
+def test_index_put_writes_what_it_puts() -> None:
+    found = does(lambda a, i, v: a.index_put_((i,), v), torch.rand(100, 8), torch.arange(3), torch.rand(3, 8)).work
+    assert found == Work(0, 0, 3 * 8 + 3 * 8 * FP32, 3 * 8 * FP32)
+
+
+def test_a_linear_layer_adds_its_bias_however_its_input_lies() -> None:
+    def apart(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(x.transpose(0, 1), weight, bias)
+
+    found = does(apart, torch.rand(5, 2, 4), torch.rand(3, 4), torch.rand(3)).work
+    assert found is not None
+    assert found.madds == 2 * 10 * 4 * 3
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_transposed_convolution_with_a_stride_over_its_kernel(bias: bool) -> None:
+    """Outputs between the products were counted as negative additions."""
+    module = nn.ConvTranspose2d(3, 2, 1, stride=5, bias=bias)
+    found = cost_of(module, torch.zeros(1, 3, 4, 4)).work
+    products, sums, outputs = 16 * 3 * 2, 16 * 2 * 2, 2 * 16 * 16
+    assert found is not None
+    assert found.madds == products + sums + bias * outputs
+
+
+def in_a_thread(x: torch.Tensor) -> torch.Tensor:
+    found: list[torch.Tensor] = []
+    worker = threading.Thread(target=lambda: found.append(x @ x))
+    worker.start()
+    worker.join()
+    return found[0]
+
+
+_POOL = ThreadPoolExecutor(1)
+
+
+@pytest.mark.parametrize(
+    ("what", "unseen"),
+    [
+        (in_a_thread, "other threads"),
+        (lambda x: _POOL.submit(torch.matmul, x, x).result(), "other threads"),
+        (lambda x: torch.from_numpy(x.numpy() @ x.numpy()), "numpy"),
+        (lambda x: torch.from_numpy(np.asarray(x) @ np.asarray(x)), "numpy"),
+    ],
+)
+def test_work_that_nobody_saw_is_told(what: Any, unseen: str) -> None:
+    """It counted 0 FLOPs without a note."""
+    _POOL.submit(int).result()  # its thread was there before
+    assert does(what, torch.rand(4, 4)).uncounted_ops == (unseen,)

@@ -175,3 +175,11 @@ def test_a_variant_that_changed_little_says_how_much(record: Record) -> None:
     assert little.told_form == "int8-eager of 4 % of the weights"
     assert replace(little, quantized_share=0.9).told_form == "int8-eager"
     assert replace(little, quantized_share=None).told_form == "int8-eager"
+
+
+def test_gflops_of_which_something_is_missing_are_a_least(record: Record) -> None:
+    some = replace(record, gflops=1.5, flops_uncounted_ops=("aten.mv",))
+    text = table_text([some, record], 200)
+    assert "≥ 1.500" in text
+    assert "≥ not counted: aten.mv" in text
+    assert text.count("≥ ") == 2
