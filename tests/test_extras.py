@@ -79,6 +79,7 @@ def test_peaks_are_measured_once_a_machine_and_precision(tmp_path: Path, monkeyp
         return Peaks(len(asked), 1.0)
 
     monkeypatch.setattr(peaks, "measure_peaks", measure)
+    monkeypatch.setattr(peaks, "_TRIES", 1)
     first = known_peaks(Cpu(), "fp32", torch.float32, 2, tmp_path)
     assert known_peaks(Cpu(), "fp32", torch.float32, 2, tmp_path) == first
     assert known_peaks(Cpu(), "bf16", torch.bfloat16, 2, tmp_path) != first
@@ -290,3 +291,82 @@ def test_a_price_that_means_nothing_is_a_usage_error(run: Run) -> None:
 def test_new_fields_can_be_gated(run: Run, project: pytest.Pytester) -> None:
     assert run(*OWN, "--gate=model_file_bytes<=1e6", "--gate=mfu>=0").ret == 0
     assert run(*OWN, "--gate=model_file_bytes<=10").ret == 1
+
+
+def test_peaks_are_measured_again_until_two_agree_and_the_best_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a busy machine a roof was measured of which a case then attained 10.4 times."""
+    seen = [Peaks(10.0, 9.0), Peaks(50.0, 10.0), Peaks(100.0, 9.9), Peaks(99.0, 10.0), Peaks(300.0, 1.0)]
+    monkeypatch.setattr(peaks, "measure_peaks", lambda *_: seen.pop(0))
+    assert known_peaks(Cpu(), "fp32", torch.float32, 2, tmp_path) == Peaks(100.0, 10.0)
+    seen.insert(0, Peaks(290.0, 1.0))
+    assert known_peaks(Cpu(), "fp32", torch.float32, 2, tmp_path) == Peaks(100.0, 10.0)
+    assert known_peaks(Cpu(), "fp32", torch.float32, 2, tmp_path, anew=True) == Peaks(300.0, 10.0)
+    assert known_peaks(Cpu(), "fp32", torch.float32, 2, tmp_path) == Peaks(300.0, 10.0)
+
+
+def test_peaks_of_two_dtypes_are_two(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """int8 of torch runs a module in fp32, that of another runtime one in bf16."""
+    monkeypatch.setattr(peaks, "measure_peaks", lambda _, dtype: Peaks(float(dtype.itemsize), 1.0))
+    found = [known_peaks(Cpu(), "int8", dtype, 2, tmp_path).gflops_per_s for dtype in (torch.float32, torch.bfloat16)]
+    assert found == [4.0, 2.0]
+
+
+@pytest.mark.parametrize(("again", "mfu"), [(Peaks(1e9, 1e9), True), (Peaks(1e-9, 1e9), False)])
+def test_a_share_of_a_peak_above_one_is_never_shown(
+    run: Run, saved: Saved, monkeypatch: pytest.MonkeyPatch, again: Peaks, mfu: bool
+) -> None:
+    monkeypatch.setattr(peaks, "measure_peaks", lambda *_: again)
+    for file in Path("results/peaks").glob("*.json"):
+        file.write_text('{"gflops_per_s": 1e-9, "gbytes_per_s": 1e9}')
+    run(*OWN, "--benchmark-json=out.json").assert_outcomes(passed=1)
+    info = info_of(saved)
+    assert (info["mfu"] is not None) == mfu
+    assert mfu or any(note.startswith("mfu: ") and "of the peak" in note for note in info["notes"])
+
+
+CACHING = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, caches):
+        super().__init__()
+        self.caches, self.kept = caches, {}
+    def forward(self, x):
+        key = float(x.sum())
+        if self.caches and key in self.kept:
+            return self.kept[key]
+        work = torch.ones(700, 700) @ torch.ones(700, 700)
+        self.kept[key] = x + work[0, 0]
+        return self.kept[key]
+def rows(batch, imgsz, generator):
+    return torch.rand(batch, 4, generator=generator)
+def caches():
+    return Net(True), rows
+def computes():
+    return Net(False), rows
+"""
+
+
+def test_a_cache_that_answers_inputs_it_has_seen_is_flagged(run: Run, saved: Saved, project: pytest.Pytester) -> None:
+    """8 distinct inputs, round and round: 0.009 ms for what takes 20."""
+    (project.path / "cache.py").write_text(CACHING)
+    models = ("--model=cache.py:caches", "--model=cache.py:computes")
+    run("-k", "custom", *models, "--batch=1", "--warmup=9", "--iters=9", "--benchmark-json=out.json")
+    flags = {case["extra_info"]["model"]: case["extra_info"]["flags"] for case in saved().values()}
+    assert "answers_from_cache" in flags["caches"]
+    assert "answers_from_cache" not in flags["computes"]
+
+
+def test_memory_has_a_place_only_in_a_process_of_its_own(run: Run, saved: Saved) -> None:
+    """Which of two models came first decided which was the larger."""
+    run(*OWN, "--benchmark-json=out.json").assert_outcomes(passed=1)
+    info = info_of(saved)
+    assert info["process_of_its_own"] is True
+    assert info["host_increment_bytes"] == max(0, info["peak_host_bytes"] - info["host_before_bytes"])
+    result = run(*OWN, "--model=tiny.py:five", "--gate=peak_host_bytes<=1", "--benchmark-json=out.json")
+    assert {case["extra_info"]["process_of_its_own"] for case in saved().values()} == {False}
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*peak_host_bytes: its process held other models too*--isolate*"])
+    assert run(*OWN, "--gate=peak_host_bytes<=1").ret == 1

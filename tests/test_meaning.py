@@ -102,7 +102,7 @@ def test_what_no_run_of_equal_code_changes() -> None:
 
 
 def test_of_several_processes_the_highest_peak_counts() -> None:
-    peaks = ("peak_host_bytes", "peak_device_allocated_bytes", "peak_device_reserved_bytes")
+    peaks = ("host_increment_bytes", "peak_host_bytes", "peak_device_allocated_bytes", "peak_device_reserved_bytes")
     assert {name for name, meaning in MEANINGS.items() if meaning.highest} == {*peaks}
 
 
