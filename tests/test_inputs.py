@@ -19,7 +19,7 @@ from PIL import Image
 from fixtures.config.settings import Settings
 from fixtures.inputs import synthetic
 from fixtures.inputs.images import fixed_images
-from fixtures.inputs.photos import InputsError, choose, decode
+from fixtures.inputs.photos import InputsError, candidates, choose, decode
 from tests.test_settings import parsed
 
 ROOT = Path(__file__).parent.parent
@@ -327,3 +327,52 @@ def test_grey_and_colour_modes_keep_their_levels(tmp_path: Path, mode: str) -> N
     ramp.save(tmp_path / name)
     levels = len(np.unique(decode(tmp_path / name)[..., 0]))
     assert levels == 2 if mode == "1" else levels >= 250
+
+
+def many(tmp_path: Path, photos: Path) -> Path:
+    """A data set as Roboflow exports it."""
+    images = tmp_path / "set" / "valid" / "images"
+    images.mkdir(parents=True)
+    for index in range(3):
+        (images / f"{index}.jpg").write_bytes((photos / f"{index}.jpg").read_bytes())
+    (images / "#1.png").write_bytes((photos / "3.jpg").read_bytes())
+    return tmp_path / "set"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.yaml", b"val: ../valid/images\nnc: 1\n"),
+        ("data.yaml", b"validation: valid/images\n"),
+        ("data.yaml", "\ufeffval: valid/images\n".encode()),
+        ("data.yaml", "val: valid/images\nnames: [caf\u00e9]\n".encode("latin-1")),
+        ("data.YAML", b"val: valid\\images\n"),
+        ("list.TXT", b"valid\\images\\0.jpg\nvalid\\images\\1.jpg\r\nvalid/images/2.jpg\nvalid/images/#1.png\n"),
+        ("valid/images/list.txt", b"# a comment\n#1.png\n0.jpg\n1.jpg\n2.jpg\n"),
+        ("list.txt", "\ufeffvalid/images/0.jpg\nvalid/images/1.jpg\nvalid/images/2.jpg\nvalid/images/#1.png".encode()),
+    ],
+    ids=["roboflow", "validation", "bom", "latin-1", "capitals", "windows", "hash", "bom in a list"],
+)
+def test_data_sets_as_people_have_them(
+    settings: Settings, photos: Path, tmp_path: Path, name: str, content: bytes
+) -> None:
+    (many(tmp_path, photos) / name).write_bytes(content)
+    assert len(fixed_images(with_images(settings, f"set/{name}"), tmp_path).listing.images) == 4
+
+
+def test_linked_folders_are_followed_and_each_image_is_found_once(tmp_path: Path, photos: Path) -> None:
+    folder = tmp_path / "links"
+    folder.mkdir()
+    (folder / "part").symlink_to(many(tmp_path, photos))
+    (folder / "again").symlink_to(folder)
+    assert len(candidates(folder)) == 4
+
+
+def test_fewer_images_than_the_default_are_all_taken(photos: Path, tmp_path: Path) -> None:
+    usual = replace(parsed(), invocation_dir=tmp_path)
+    found = len(candidates(photos))
+    assert (usual.num_images, usual.num_images_asked) == (200, False)
+    assert len(fixed_images(with_images(usual, str(photos)), tmp_path)) == found
+    asked = replace(parsed(num_images="200"), invocation_dir=tmp_path)
+    with pytest.raises(InputsError, match=f"holds {found} images, 200 were asked for"):
+        fixed_images(with_images(asked, str(photos)), tmp_path)
