@@ -269,3 +269,19 @@ def test_a_model_that_cannot_be_counted_is_measured_all_the_same(
     info = saved()["test_forward[net-fp32-b1-224]"]["extra_info"]
     assert (info["gflops"], info["gmacs"]) == (None, None)
     assert any(note.startswith("gmacs, gflops: not countable (AssertionError") for note in info["notes"])
+
+
+def test_a_misspelt_selection_suggests_what_there_is(run: Run) -> None:
+    result = run("-k", "yollo")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(["models: no benchmark is called 'yollo'; did you mean yolo*"])
+
+
+def test_a_model_that_the_selection_leaves_out_is_told(run: Run) -> None:
+    result = run("-k", "custom and b1 and not five", "--model=tiny.py:net", "--model=tiny.py:five", "--batch=1")
+    result.stdout.fnmatch_lines(["models: -k * selects no benchmark of five, which is not measured"])
+
+
+def test_the_header_says_what_a_gate_allows(run: Run) -> None:
+    result = run("-k", "custom", "--model=tiny.py:net", "--batch=1", "--gate=latency_p50_ms<=1e9")
+    result.stdout.fnmatch_lines(["gate: latency_p50_ms<=1e+09 ms"])

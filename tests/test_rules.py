@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.judge.rules import Rule, RuleError, check_globs, parse_rule, read_rules, rules_of
+from fixtures.judge.rules import Rule, RuleError, check_globs, parse_rule, read_rules, rules_of, told
 
 CASE = "benchmarks/test_custom.py::test_forward[net-fp32-b1-224]"
 
@@ -97,3 +97,23 @@ def test_a_missing_file_and_a_glob_without_a_case_are_errors(tmp_path: Path) -> 
     with pytest.raises(RuleError) as error:
         check_globs([Rule("params", cases="*clpi*")], [CASE])
     assert f"'*clpi*' matches no case; a case is {CASE!r}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("latency_p50_ms:5", "latency_p50_ms: worse by 5 ms at most (for a share write latency_p50_ms:5%)"),
+        ("latency_p50_ms:5%", "latency_p50_ms: worse by 5 % at most"),
+        ("latency_p50_ms", "latency_p50_ms: worse by the default limit at most"),
+        ("params", "params: the same"),
+        ("power_mean_w<=5", "power_mean_w<=5 W"),
+        ("mfu>=0.3", "mfu>=0.3"),
+    ],
+)
+def test_five_per_cent_is_told_from_five_milliseconds(text: str, said: str) -> None:
+    assert told(parse_rule(text)) == said
+
+
+def test_what_begins_a_field_suggests_its_median_first() -> None:
+    with pytest.raises(RuleError, match="did you mean latency_p50_ms or "):
+        parse_rule("latency:5%")
