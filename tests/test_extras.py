@@ -370,3 +370,39 @@ def test_memory_has_a_place_only_in_a_process_of_its_own(run: Run, saved: Saved)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*peak_host_bytes: its process held other models too*--isolate*"])
     assert run(*OWN, "--gate=peak_host_bytes<=1").ret == 1
+
+
+FAULTING = """
+import ctypes
+import mmap
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, pages):
+        super().__init__()
+        self.pages = pages
+    def forward(self, x):
+        if self.pages:
+            with mmap.mmap(-1, self.pages * mmap.PAGESIZE) as memory:
+                for page in range(self.pages):
+                    memory[page * mmap.PAGESIZE] = 1
+        return x + 1
+def rows(batch, imgsz, generator):
+    return torch.rand(batch, 4, generator=generator)
+def faults():
+    return Net(3000), rows
+def calm():
+    return Net(0), rows
+"""
+
+
+def test_a_case_that_still_faults_after_the_warm_up_says_so(run: Run, saved: Saved, project: pytest.Pytester) -> None:
+    """A fresh process took 5,700 page faults a call, and three times the time, until one block had been freed."""
+    (project.path / "faulting.py").write_text(FAULTING)
+    models = ("--model=faulting.py:faults", "--model=faulting.py:calm")
+    run("-k", "custom", *models, "--batch=1", "--warmup=2", "--iters=5", "--benchmark-json=out.json")
+    cases = {case["extra_info"]["model"]: case["extra_info"] for case in saved().values()}
+    assert 3000 <= cases["faults"]["page_faults_per_call"] < 4000
+    assert cases["calm"]["page_faults_per_call"] < 200
+    told = {name: any("after the warm-up" in note for note in info["notes"]) for name, info in cases.items()}
+    assert told == {"faults": True, "calm": False}

@@ -285,3 +285,20 @@ def test_a_model_that_the_selection_leaves_out_is_told(run: Run) -> None:
 def test_the_header_says_what_a_gate_allows(run: Run) -> None:
     result = run("-k", "custom", "--model=tiny.py:net", "--batch=1", "--gate=latency_p50_ms<=1e9")
     result.stdout.fnmatch_lines(["gate: latency_p50_ms<=1e+09 ms"])
+
+
+def test_a_group_that_no_case_has_is_found_before_anything_runs(run: Run) -> None:
+    """It was found after the whole run, which then had no table."""
+    result = run(*OWN, "--benchmark-group-by=param:btch")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*--benchmark-group-by: not every case has a parameter 'btch'; did you mean param:batch*"]
+    )
+    assert run(*OWN, "--benchmark-group-by=param:batch").ret == 0
+
+
+def test_a_histogram_without_pygal_is_found_before_anything_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fixtures.plugins.outputs.find_spec", lambda name: None)
+    result = run(*OWN, "--benchmark-histogram")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--benchmark-histogram: needs pygal, which is not installed (pip install pygal*"])
