@@ -141,7 +141,7 @@ def test_the_kernel_tells_the_processor_on_x86_and_on_arm(tmp_path: Path) -> Non
 
 
 def test_peaks_of_another_processor_are_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = iter([Peaks(1.0, 1.0), Peaks(2.0, 2.0)])
+    found = iter([Peaks(1.0, 1.0), Peaks(1.0, 1.0), Peaks(2.0, 2.0), Peaks(2.0, 2.0)])  # until two agree
     monkeypatch.setattr(peaks, "measure_peaks", lambda *_: next(found))
     seen = []
     for machine in (GENOA, ROME, GENOA):
