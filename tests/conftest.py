@@ -129,6 +129,7 @@ def project(pytester: pytest.Pytester, rendered: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         "fixtures.measure.turns.MOST_APART", float("inf")
     )  # a few rounds beside other tests tell nothing
+    monkeypatch.setattr("fixtures.measure.peaks._TRIES", 1)  # each takes a second
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
         monkeypatch.delenv(name)  # runs inside a test are not a worker's, also where the tests themselves run under -n
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # which plugins there are takes a sixth of a second
