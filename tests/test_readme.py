@@ -15,6 +15,7 @@ from fixtures.report.charts.draw import KINDS
 from fixtures.show import speedups
 from fixtures.show.__main__ import main, svg
 from fixtures.show.table import markdown
+from fixtures.show.variant_rows import rows_of
 from tools import coverage, docs, gate_power, overhead, report, speedup
 from tools.finding import findings_markdown
 from tools.gate_power_table import markdown as gate_power_markdown
@@ -42,7 +43,7 @@ def test_limits_are_those_of_the_saved_check(check: ModuleType) -> None:
 
 def test_the_speedup_table_is_the_saved_one() -> None:
     saved = read_saved(ROOT / "results" / "variants" / "speedup-yolov8n.json")
-    assert speedups.markdown(speedups.rows_of(list(saved.records.values()), saved.missing)) in EVERYTHING
+    assert speedups.markdown(rows_of(list(saved.records.values()), saved.missing)) in EVERYTHING
 
 
 def test_what_the_speedup_table_says_of_no_difference_is_the_saved_one() -> None:

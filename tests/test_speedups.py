@@ -13,7 +13,8 @@ from fixtures.record.missing import Missing
 from fixtures.record.record import Record
 from fixtures.record.saved import read_saved
 from fixtures.show.__main__ import main
-from fixtures.show.speedups import markdown, rows_of, text
+from fixtures.show.speedups import markdown, text
+from fixtures.show.variant_rows import rows_of
 from tests.conftest import Run, no_traceback
 
 GAP = Missing(
@@ -175,3 +176,10 @@ def test_what_was_skipped_stands_in_the_saved_file(run: Run, project: pytest.Pyt
     assert missing["variant"] == "fp32-cudagraph"
     assert missing["reason"] == "--runtime: CUDA graphs need an NVIDIA GPU"
     assert missing["failed"] is False
+
+
+def test_why_nothing_is_said_of_agreement_stands_under_the_table(record: Record) -> None:
+    zeros = variant(record, precision="int8", agreement_count=None, notes=("agreement_*: the outputs are all zeros",))
+    assert "int8-eager: no agreement: the outputs are all zeros" in text(rows_of([record, zeros], []))
+    both = replace(zeros, speedup=None, notes=("speedup, agreement_*: it cannot run beside it",))
+    assert "no agreement" not in text(rows_of([record, both], []))
