@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from selenium.webdriver import Chrome
 
@@ -84,6 +85,13 @@ Saved = Callable[[], dict[str, dict[str, Any]]]
 OWN = ("-k", "custom", "--model=tiny.py:net", "--batch=1")
 
 
+def info_of(saved: Saved) -> dict[str, Any]:
+    """Of the one case that a run saved."""
+    (benchmark,) = saved().values()
+    info: dict[str, Any] = benchmark["extra_info"]
+    return info
+
+
 def no_traceback(result: pytest.RunResult) -> None:
     result.stdout.no_fnmatch_line("*Traceback*")
     result.stdout.no_fnmatch_line("*During handling*")
@@ -145,6 +153,19 @@ def project(pytester: pytest.Pytester, rendered: Path, monkeypatch: pytest.Monke
         patched.setattr("fixtures.measure.peaks.measure_peaks", lambda *_: Peaks(100.0, 10.0))
         known_peaks(Cpu(), "fp32", torch.float32, 1, pytester.path / "results" / "peaks")
     return pytester
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Ten small JPEG files."""
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.RandomState(0)
+    for index in range(10):
+        Image.fromarray(rng.randint(0, 256, (20, 30, 3), dtype=np.uint8)).save(folder / f"{index}.jpg")
+    return folder
 
 
 @pytest.fixture

@@ -118,3 +118,11 @@ def test_a_constant_beside_what_tells_is_left_out() -> None:
     assert found.agreement_cosine_min == -1.0
     one_number = torch.tensor([[1.0], [2.0]])
     assert agreement_of(one_number, one_number).agreement_cosine_min == 1.0
+
+
+def test_a_variant_near_outputs_that_never_change_is_no_agreement_either() -> None:
+    """int8 of a network that hardly looks at its input: 0.9998 says nothing; the opposite sign does."""
+    same = torch.tensor([[1.0, 2.0], [1.0, 2.0]])
+    with pytest.raises(MeaninglessError, match="the same for every input"):
+        agreement_of(same + torch.tensor([0.02, 0.0]), same)
+    assert agreement_of(-same, same).agreement_cosine_min == pytest.approx(-1.0)

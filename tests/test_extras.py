@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -15,23 +14,16 @@ from torch import nn
 from fixtures.cases.family import Source
 from fixtures.cases.meta import meta_copy
 from fixtures.config.prices import Price, PriceError, parse_price
-from fixtures.devices.cpu import Cpu
 from fixtures.measure import output, peaks
 from fixtures.measure.compilation import CompileWatch
 from fixtures.measure.money import money
-from fixtures.measure.peaks import Peaks, bound_of, known_peaks, measure_peaks
+from fixtures.measure.peaks import Peaks, bound_of
 from fixtures.measure.sizes import safetensors_bytes, stored_bytes
 from fixtures.measure.window import Repeated
 from fixtures.record.groups import Money, Window
 from fixtures.record.notes import absent
-from tests.conftest import OWN, Run, Saved, no_traceback
+from tests.conftest import OWN, Run, Saved, info_of, no_traceback
 from tests.tiny import small_clip
-
-
-def info_of(saved: Saved) -> dict[str, Any]:
-    (benchmark,) = saved().values()
-    info: dict[str, Any] = benchmark["extra_info"]
-    return info
 
 
 def test_traffic_and_roofline_stand_in_every_record(
@@ -60,40 +52,6 @@ def test_traffic_and_roofline_stand_in_every_record(
 )
 def test_what_bounds_a_case(intensity: float, launch_bound: bool | None, bound: str) -> None:
     assert bound_of(intensity, Peaks(100.0, 10.0), launch_bound) == bound
-
-
-def test_peaks_are_the_quickest_of_a_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Cpu, "peak_matmul_side", 10)
-    monkeypatch.setattr(Cpu, "peak_copy_bytes", 1000)
-    took = [9.0, 2.0, 1.0, 4.0, 4.0, 4.0, 4.0, 4.0, 9.0, 3.0, 0.5, 3.0, 3.0, 3.0, 3.0, 3.0]
-    stamps = iter([stamp for index, seconds in enumerate(took) for stamp in (100.0 * index, 100.0 * index + seconds)])
-    monkeypatch.setattr("fixtures.measure.peaks.clock.perf_counter", lambda: next(stamps))
-    assert measure_peaks(Cpu(), torch.float32) == Peaks(2 * 10**3 / 1e9, 2 * 1000 / 0.5 / 1e9)
-
-
-def test_peaks_are_measured_once_a_machine_and_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-
-    def measure(device: Cpu, dtype: Any) -> Peaks:
-        asked.append(dtype)
-        return Peaks(len(asked), 1.0)
-
-    monkeypatch.setattr(peaks, "measure_peaks", measure)
-    monkeypatch.setattr(peaks, "_TRIES", 1)
-    first = known_peaks(Cpu(), "fp32", torch.float32, 2, tmp_path)
-    assert known_peaks(Cpu(), "fp32", torch.float32, 2, tmp_path) == first
-    assert known_peaks(Cpu(), "bf16", torch.bfloat16, 2, tmp_path) != first
-    assert known_peaks(Cpu(), "fp32", torch.float32, 1, tmp_path) != first
-    assert asked == [torch.float32, torch.bfloat16, torch.float32]
-    (file, *_) = tmp_path.glob("*.json")
-    file.write_text("{")  # damaged: measured again
-    for precision, dtype, threads in (
-        ("fp32", torch.float32, 2),
-        ("bf16", torch.bfloat16, 2),
-        ("fp32", torch.float32, 1),
-    ):
-        known_peaks(Cpu(), precision, dtype, threads, tmp_path)
-    assert len(asked) == 4
 
 
 class Mixed(nn.Module):
@@ -291,118 +249,3 @@ def test_a_price_that_means_nothing_is_a_usage_error(run: Run) -> None:
 def test_new_fields_can_be_gated(run: Run, project: pytest.Pytester) -> None:
     assert run(*OWN, "--gate=model_file_bytes<=1e6", "--gate=mfu>=0").ret == 0
     assert run(*OWN, "--gate=model_file_bytes<=10").ret == 1
-
-
-def test_peaks_are_measured_again_until_two_agree_and_the_best_is_kept(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """On a busy machine a roof was measured of which a case then attained 10.4 times."""
-    seen = [Peaks(10.0, 9.0), Peaks(50.0, 10.0), Peaks(100.0, 9.9), Peaks(99.0, 10.0), Peaks(300.0, 1.0)]
-    monkeypatch.setattr(peaks, "measure_peaks", lambda *_: seen.pop(0))
-    assert known_peaks(Cpu(), "fp32", torch.float32, 2, tmp_path) == Peaks(100.0, 10.0)
-    seen.insert(0, Peaks(290.0, 1.0))
-    assert known_peaks(Cpu(), "fp32", torch.float32, 2, tmp_path) == Peaks(100.0, 10.0)
-    assert known_peaks(Cpu(), "fp32", torch.float32, 2, tmp_path, anew=True) == Peaks(300.0, 10.0)
-    assert known_peaks(Cpu(), "fp32", torch.float32, 2, tmp_path) == Peaks(300.0, 10.0)
-
-
-def test_peaks_of_two_dtypes_are_two(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """int8 of torch runs a module in fp32, that of another runtime one in bf16."""
-    monkeypatch.setattr(peaks, "measure_peaks", lambda _, dtype: Peaks(float(dtype.itemsize), 1.0))
-    found = [known_peaks(Cpu(), "int8", dtype, 2, tmp_path).gflops_per_s for dtype in (torch.float32, torch.bfloat16)]
-    assert found == [4.0, 2.0]
-
-
-@pytest.mark.parametrize(("again", "mfu"), [(Peaks(1e9, 1e9), True), (Peaks(1e-9, 1e9), False)])
-def test_a_share_of_a_peak_above_one_is_never_shown(
-    run: Run, saved: Saved, monkeypatch: pytest.MonkeyPatch, again: Peaks, mfu: bool
-) -> None:
-    monkeypatch.setattr(peaks, "measure_peaks", lambda *_: again)
-    for file in Path("results/peaks").glob("*.json"):
-        file.write_text('{"gflops_per_s": 1e-9, "gbytes_per_s": 1e9}')
-    run(*OWN, "--benchmark-json=out.json").assert_outcomes(passed=1)
-    info = info_of(saved)
-    assert (info["mfu"] is not None) == mfu
-    assert mfu or any(note.startswith("mfu: ") and "of the peak" in note for note in info["notes"])
-
-
-CACHING = """
-import torch
-from torch import nn
-class Net(nn.Module):
-    def __init__(self, caches):
-        super().__init__()
-        self.caches, self.kept = caches, {}
-    def forward(self, x):
-        key = float(x.sum())
-        if self.caches and key in self.kept:
-            return self.kept[key]
-        work = torch.ones(700, 700) @ torch.ones(700, 700)
-        self.kept[key] = x + work[0, 0]
-        return self.kept[key]
-def rows(batch, imgsz, generator):
-    return torch.rand(batch, 4, generator=generator)
-def caches():
-    return Net(True), rows
-def computes():
-    return Net(False), rows
-"""
-
-
-def test_a_cache_that_answers_inputs_it_has_seen_is_flagged(run: Run, saved: Saved, project: pytest.Pytester) -> None:
-    """8 distinct inputs, round and round: 0.009 ms for what takes 20."""
-    (project.path / "cache.py").write_text(CACHING)
-    models = ("--model=cache.py:caches", "--model=cache.py:computes")
-    run("-k", "custom", *models, "--batch=1", "--warmup=9", "--iters=9", "--benchmark-json=out.json")
-    flags = {case["extra_info"]["model"]: case["extra_info"]["flags"] for case in saved().values()}
-    assert "answers_from_cache" in flags["caches"]
-    assert "answers_from_cache" not in flags["computes"]
-
-
-def test_memory_has_a_place_only_in_a_process_of_its_own(run: Run, saved: Saved) -> None:
-    """Which of two models came first decided which was the larger."""
-    run(*OWN, "--benchmark-json=out.json").assert_outcomes(passed=1)
-    info = info_of(saved)
-    assert info["process_of_its_own"] is True
-    assert info["host_increment_bytes"] == max(0, info["peak_host_bytes"] - info["host_before_bytes"])
-    result = run(*OWN, "--model=tiny.py:five", "--gate=peak_host_bytes<=1", "--benchmark-json=out.json")
-    assert {case["extra_info"]["process_of_its_own"] for case in saved().values()} == {False}
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(["*peak_host_bytes: its process held other models too*--isolate*"])
-    assert run(*OWN, "--gate=peak_host_bytes<=1").ret == 1
-
-
-FAULTING = """
-import ctypes
-import mmap
-import torch
-from torch import nn
-class Net(nn.Module):
-    def __init__(self, pages):
-        super().__init__()
-        self.pages = pages
-    def forward(self, x):
-        if self.pages:
-            with mmap.mmap(-1, self.pages * mmap.PAGESIZE) as memory:
-                for page in range(self.pages):
-                    memory[page * mmap.PAGESIZE] = 1
-        return x + 1
-def rows(batch, imgsz, generator):
-    return torch.rand(batch, 4, generator=generator)
-def faults():
-    return Net(3000), rows
-def calm():
-    return Net(0), rows
-"""
-
-
-def test_a_case_that_still_faults_after_the_warm_up_says_so(run: Run, saved: Saved, project: pytest.Pytester) -> None:
-    """A fresh process took 5,700 page faults a call, and three times the time, until one block had been freed."""
-    (project.path / "faulting.py").write_text(FAULTING)
-    models = ("--model=faulting.py:faults", "--model=faulting.py:calm")
-    run("-k", "custom", *models, "--batch=1", "--warmup=2", "--iters=5", "--benchmark-json=out.json")
-    cases = {case["extra_info"]["model"]: case["extra_info"] for case in saved().values()}
-    assert 3000 <= cases["faults"]["page_faults_per_call"] < 4000
-    assert cases["calm"]["page_faults_per_call"] < 200
-    told = {name: any("after the warm-up" in note for note in info["notes"]) for name, info in cases.items()}
-    assert told == {"faults": True, "calm": False}

@@ -19,7 +19,7 @@ from PIL import Image
 from fixtures.config.settings import Settings
 from fixtures.inputs import synthetic
 from fixtures.inputs.images import fixed_images
-from fixtures.inputs.photos import InputsError, candidates, choose, decode
+from fixtures.inputs.photos import InputsError, choose, decode
 from tests.test_settings import parsed
 
 ROOT = Path(__file__).parent.parent
@@ -28,17 +28,6 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return replace(parsed(num_images="4"), invocation_dir=tmp_path)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Ten small JPEG files."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    rng = np.random.RandomState(0)
-    for index in range(10):
-        Image.fromarray(rng.randint(0, 256, (20, 30, 3), dtype=np.uint8)).save(folder / f"{index}.jpg")
-    return folder
 
 
 def with_images(settings: Settings, source: Path | str) -> Settings:
@@ -293,86 +282,3 @@ def test_a_damaged_list_is_refused(settings: Settings, photos: Path, tmp_path: P
     fixed_images(with_images(settings, photos), tmp_path).list_path.write_text(content)
     with pytest.raises(InputsError, match="delete it to choose anew"):
         fixed_images(with_images(settings, photos), tmp_path)
-
-
-_RAMP = np.arange(256)
-
-
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("ramp.png", np.uint8(_RAMP)),
-        ("ramp.png", np.uint16(_RAMP * 257)),
-        ("ramp.tiff", np.uint16(_RAMP * 257)),
-        ("ramp.tiff", np.int32(_RAMP * 257)),
-        ("ramp.tiff", np.uint32(_RAMP * 16_843_009).view(np.int32)),
-        ("ramp.tiff", np.float32(_RAMP / 255)),
-        ("ramp.tiff", np.float32(_RAMP)),
-        ("ramp.tiff", np.float32(_RAMP * 257)),
-    ],
-    ids=["8", "16 png", "16 tiff", "16 in 32", "32", "float to 1", "float to 255", "float to 65535"],
-)
-def test_a_ramp_of_any_depth_stays_a_ramp(tmp_path: Path, name: str, values: np.ndarray) -> None:
-    """Pillow clips what is deeper than eight bits: two grey levels were left."""
-    Image.fromarray(np.tile(values, (8, 1))).save(tmp_path / name)
-    found = decode(tmp_path / name)
-    assert (found.dtype, found.shape) == (np.uint8, (8, 256, 3))
-    assert (found == np.uint8(_RAMP)[None, :, None]).all()
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "CMYK"])
-def test_grey_and_colour_modes_keep_their_levels(tmp_path: Path, mode: str) -> None:
-    name = "x.tiff" if mode == "CMYK" else "x.png"
-    ramp = Image.fromarray(np.tile(np.uint8(_RAMP), (8, 1))).convert("RGB").convert(mode)
-    ramp.save(tmp_path / name)
-    levels = len(np.unique(decode(tmp_path / name)[..., 0]))
-    assert levels == 2 if mode == "1" else levels >= 250
-
-
-def many(tmp_path: Path, photos: Path) -> Path:
-    """A data set as Roboflow exports it."""
-    images = tmp_path / "set" / "valid" / "images"
-    images.mkdir(parents=True)
-    for index in range(3):
-        (images / f"{index}.jpg").write_bytes((photos / f"{index}.jpg").read_bytes())
-    (images / "#1.png").write_bytes((photos / "3.jpg").read_bytes())
-    return tmp_path / "set"
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("data.yaml", b"val: ../valid/images\nnc: 1\n"),
-        ("data.yaml", b"validation: valid/images\n"),
-        ("data.yaml", "\ufeffval: valid/images\n".encode()),
-        ("data.yaml", "val: valid/images\nnames: [caf\u00e9]\n".encode("latin-1")),
-        ("data.YAML", b"val: valid\\images\n"),
-        ("list.TXT", b"valid\\images\\0.jpg\nvalid\\images\\1.jpg\r\nvalid/images/2.jpg\nvalid/images/#1.png\n"),
-        ("valid/images/list.txt", b"# a comment\n#1.png\n0.jpg\n1.jpg\n2.jpg\n"),
-        ("list.txt", "\ufeffvalid/images/0.jpg\nvalid/images/1.jpg\nvalid/images/2.jpg\nvalid/images/#1.png".encode()),
-    ],
-    ids=["roboflow", "validation", "bom", "latin-1", "capitals", "windows", "hash", "bom in a list"],
-)
-def test_data_sets_as_people_have_them(
-    settings: Settings, photos: Path, tmp_path: Path, name: str, content: bytes
-) -> None:
-    (many(tmp_path, photos) / name).write_bytes(content)
-    assert len(fixed_images(with_images(settings, f"set/{name}"), tmp_path).listing.images) == 4
-
-
-def test_linked_folders_are_followed_and_each_image_is_found_once(tmp_path: Path, photos: Path) -> None:
-    folder = tmp_path / "links"
-    folder.mkdir()
-    (folder / "part").symlink_to(many(tmp_path, photos))
-    (folder / "again").symlink_to(folder)
-    assert len(candidates(folder)) == 4
-
-
-def test_fewer_images_than_the_default_are_all_taken(photos: Path, tmp_path: Path) -> None:
-    usual = replace(parsed(), invocation_dir=tmp_path)
-    found = len(candidates(photos))
-    assert (usual.num_images, usual.num_images_asked) == (200, False)
-    assert len(fixed_images(with_images(usual, str(photos)), tmp_path)) == found
-    asked = replace(parsed(num_images="200"), invocation_dir=tmp_path)
-    with pytest.raises(InputsError, match=f"holds {found} images, 200 were asked for"):
-        fixed_images(with_images(asked, str(photos)), tmp_path)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from fixtures.cases.family import Source
 from fixtures.cases.own import OwnModelError, parse_own, parse_own_models
 from fixtures.config.weights import WeightsError, name_from_path, parse_weights
+from fixtures.measure import recording
 
 
 @pytest.mark.parametrize(
@@ -144,3 +148,22 @@ def test_a_link_keeps_the_name_it_was_given(tmp_path: Path) -> None:
     (tmp_path / "ghost.pt").symlink_to(tmp_path / "store/0a1b2c/best.pt")
     (found,) = parse_weights(["ghost.pt"], tmp_path)
     assert (found.name, found.location) == ("ghost", str(tmp_path / "ghost.pt"))
+
+
+@pytest.mark.parametrize(
+    ("weights", "location", "path"),
+    [
+        ("file:best.pt:0123", "/work/runs/ghost/best.pt", "runs/ghost/best.pt"),
+        ("file:best.pt:0123", "/store/best.pt", "/store/best.pt"),
+        ("random:42", "/venv/site-packages/ultralytics/cfg/models/v8/yolov8n.yaml", None),
+        ("pretrained:openai/clip@1", "openai/clip", None),
+    ],
+)
+def test_the_path_of_weights_is_that_of_the_users_file(weights: str, location: str, path: str | None) -> None:
+    """Where ultralytics is installed is no part of a record."""
+    measured: Any = SimpleNamespace(
+        case=SimpleNamespace(spec=SimpleNamespace(source=Source("file", location))),
+        settings=SimpleNamespace(invocation_dir=Path("/work")),
+        loaded=SimpleNamespace(model=SimpleNamespace(weights=weights)),
+    )
+    assert recording._weights_path(measured) == path
