@@ -231,6 +231,14 @@ def test_a_checkpoint_with_a_class_of_the_users_is_measured_where_that_is_allowe
     assert run(*ARGUMENTS, "--weights=own.pt", "--import=not a name").ret == pytest.ExitCode.USAGE_ERROR
 
 
+def test_a_class_of_the_script_that_saved_it_cannot_be_imported(tmp_path: Path) -> None:
+    """`--import=__main__` would be pytest's."""
+    script = f"{BLOCK}\nimport torch\ntorch.save({{'model': Block()}}, 'own.pt')"
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    with pytest.raises(LoadError, match=r"it holds __main__.Block, .* save it again with that class in a module"):
+        opened(import_ultralytics(), tmp_path / "own.pt")
+
+
 @pytest.mark.parametrize(
     ("file", "what"),
     [("bare.pt", "it holds a Sequential, not a checkpoint"), ("state.pt", "it holds a state dict, not a checkpoint")],
