@@ -260,3 +260,15 @@ def test_a_model_that_writes_into_its_input_does_not_change_the_next_round(
     args = ("-k", "custom", f"--model=mine.py:{name}", "--batch=1", "--imgsz=8", "--benchmark-json=out.json")
     run(*args, "--iters=2000").assert_outcomes(passed=1)
     assert saved()[f"test_forward[{name}-fp32-b1-8]"]["extra_info"]["iters"] == 2000
+
+
+def test_throughput_counts_what_a_sample_yields(run: Run, saved: Saved, project: pytest.Pytester) -> None:
+    (project.path / "benchmarks" / "test_words.py").write_text(
+        "import pytest\n\n\n@pytest.mark.family('custom')\ndef test_words(main_call, main_batches, measure):\n"
+        "    measure(main_call, main_batches, unit='words', units_per_sample=7)\n"
+    )
+    run("-k", "words", "--model=tiny.py:net", "--batch=2", "--iters=9", "--benchmark-json=out.json")
+    (info,) = [case["extra_info"] for case in saved().values()]
+    assert info["throughput_unit"] == "words/s"
+    assert info["throughput_mean_per_s"] == pytest.approx(2 * 7 * 1e3 / info["latency_mean_ms"])
+    assert info["throughput_p50_per_s"] == pytest.approx(2 * 7 * 1e3 / info["latency_p50_ms"])
