@@ -133,7 +133,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, rendered: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A root of its own that uses this suite: its conftest, its benchmarks, an empty results/ and tiny.py."""
+    """A root of its own that uses this suite: its benchmarks, an empty results/ and tiny.py."""
     monkeypatch.setattr(
         "fixtures.measure.turns.MOST_APART", float("inf")
     )  # a few rounds beside other tests tell nothing
@@ -143,7 +143,6 @@ def project(pytester: pytest.Pytester, rendered: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # which plugins there are takes a sixth of a second
     pytester.makeini(INI)
     shutil.copytree(rendered, pytester.path / "results" / "inputs" / "synthetic" / rendered.name)
-    pytester.makeconftest((ROOT / "conftest.py").read_text())
     benchmarks = pytester.mkdir("benchmarks")
     for file in (ROOT / "benchmarks").glob("*.py"):
         (benchmarks / file.name).write_text(file.read_text())

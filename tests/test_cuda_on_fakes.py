@@ -11,7 +11,6 @@ import torch
 
 from fixtures.devices.base import DeviceError
 from fixtures.devices.cuda import Cuda, visible_gpu_count
-from tests.conftest import ROOT
 from tools import gpu as gpu_check
 
 
@@ -172,7 +171,7 @@ def test_a_run_on_a_fake_gpu_fills_the_gpu_fields(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, saved: Any
 ) -> None:
     """In a process of its own, since it replaces parts of the suite."""
-    project.makeconftest((ROOT / "conftest.py").read_text() + FAKE_GPU_CONFTEST)
+    project.makeconftest(FAKE_GPU_CONFTEST)
     project.makepyfile(mine=ON_THE_FAKE_GPU)
     monkeypatch.setenv("PYTHONPATH", str(project.path))
     result = project.runpytest_subprocess(

@@ -92,10 +92,7 @@ def test_only_the_call_is_timed(project: pytest.Pytester, saved: Saved, monkeypa
     """A fake clock that both preparing an input and the call advance: samples hold the call alone."""
     project.makepyfile(clocked=CLOCKED, mine=TAKES_TIME)
     monkeypatch.setenv("PYTHONPATH", str(project.path))
-    project.makeconftest(
-        (Path(__file__).parent.parent / "conftest.py").read_text()
-        + "\nfrom fixtures.devices.cpu import Cpu\nCpu.timer = 'clocked.clock'\n"
-    )
+    project.makeconftest("from fixtures.devices.cpu import Cpu\nCpu.timer = 'clocked.clock'\n")
     result = project.runpytest_subprocess(
         "benchmarks", "-k", "custom", "--model=mine.py:net", "--batch=1", "--iters=4", "--benchmark-json=out.json"
     )
@@ -105,7 +102,7 @@ def test_only_the_call_is_timed(project: pytest.Pytester, saved: Saved, monkeypa
 
 def test_collection_imports_no_framework(project: pytest.Pytester) -> None:
     project.makeconftest(
-        (Path(__file__).parent.parent / "conftest.py").read_text() + "\nimport sys\ndef pytest_collection_finish():\n"
+        "import sys\ndef pytest_collection_finish():\n"
         "    print('HEAVY', sorted({'torch', 'transformers', 'ultralytics', 'torchvision'} & set(sys.modules)))\n"
     )
     result = project.runpytest_subprocess("benchmarks", "--collect-only", "-q", "-s", "--all-models")

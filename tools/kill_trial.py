@@ -91,8 +91,7 @@ class Place:
         self.log, self.json, self.mark = folder / "mark.log", folder / "out.json", str(folder / "mark")
         for name in ("fixtures", "benchmarks"):
             shutil.copytree(_ROOT / name, self.suite / name)
-        for name in ("conftest.py", "pytest.ini"):
-            shutil.copy2(_ROOT / name, self.suite)
+        shutil.copy2(_ROOT / "pytest.ini", self.suite)
         self.project.mkdir()
         self.temporary.mkdir()
         self.log.touch()

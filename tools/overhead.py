@@ -104,7 +104,7 @@ def _alternated(folder: Path, model: str, iters: int) -> tuple[np.ndarray, np.nd
     """Seconds of bare and of measured calls of a model, alternated."""
     test = folder / "test_interleaved.py"
     test.write_text(_INTERLEAVED)
-    config = ("-c", str(ROOT / "pytest.ini"), "--rootdir", str(ROOT), "--confcutdir", str(ROOT), "-p", "conftest")
+    config = ("-c", str(ROOT / "pytest.ini"), "--rootdir", str(ROOT), "--confcutdir", str(ROOT))
     _pytest(folder, *config, str(test), f"--model={folder}/own.py:{model}", "--batch=1", "--device=cpu", "--warmup=20",
             f"--iters={iters}")  # fmt: skip
     bare, measured = json.loads((folder / f"{model}.json").read_text())
