@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +72,19 @@ def test_a_baseline_of_other_work_is_refused_by_name(project: pytest.Pytester, r
     assert result.ret == 6
     result.stdout.fnmatch_lines([f"REFUSED benchmarks/test_custom.py::*: {field} other -> *"])
     result.stdout.no_fnmatch_line("REGRESSION*")
+
+
+@pytest.mark.parametrize("machine", [{}, {"machine_info": None}, {"machine_info": {"node": "another"}}])
+def test_a_baseline_that_tells_little_of_its_machine_is_compared(
+    project: pytest.Pytester, run: Run, tmp_path: Path, machine: dict[str, object]
+) -> None:
+    """Also where it lies outside the working directory, of which pytest-benchmark cannot say where that is."""
+    elsewhere = f"--benchmark-storage={tmp_path / 'elsewhere'}"
+    run(*OWN, "--iters=3", "--benchmark-save=base", elsewhere).assert_outcomes(passed=1)
+    (file,) = (tmp_path / "elsewhere").glob("*/0001_base.json")
+    content = json.loads(file.read_text())
+    del content["machine_info"]
+    file.write_text(json.dumps({**content, **machine}))
+    result = run(*OWN, "--iters=3", "--benchmark-compare", elsewhere)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["1 compared, 0 regressed, 0 refused, 0 new"])

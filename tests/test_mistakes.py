@@ -271,12 +271,6 @@ def test_a_model_that_cannot_be_counted_is_measured_all_the_same(
     assert any(note.startswith("gmacs, gflops: not countable (AssertionError") for note in info["notes"])
 
 
-def test_a_misspelt_selection_suggests_what_there_is(run: Run) -> None:
-    result = run("-k", "yollo")
-    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    result.stdout.fnmatch_lines(["models: no benchmark is called 'yollo'; did you mean yolo*"])
-
-
 def test_a_model_that_the_selection_leaves_out_is_told(run: Run) -> None:
     result = run("-k", "custom and b1 and not five", "--model=tiny.py:net", "--model=tiny.py:five", "--batch=1")
     result.stdout.fnmatch_lines(["models: -k * selects no benchmark of five, which is not measured"])
