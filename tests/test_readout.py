@@ -181,5 +181,5 @@ def test_gflops_of_which_something_is_missing_are_a_least(record: Record) -> Non
     some = replace(record, gflops=1.5, flops_uncounted_ops=("aten.mv",))
     text = table_text([some, record], 200)
     assert "≥ 1.500" in text
-    assert "≥ not counted: aten.mv" in text
+    assert "≥ not counted: aten.mv" in " ".join(text.split())
     assert text.count("≥ ") == 2
