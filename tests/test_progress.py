@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
 
 from fixtures.progress import Pace, Progress, duration
+from tests.conftest import Run
 
 
 class Clock:
@@ -107,3 +109,31 @@ def test_clearing_erases_only_what_was_drawn() -> None:
 @pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (59.4, "59 s"), (61, "1 min 1 s"), (3600, "60 min 0 s")])
 def test_durations_as_people_say_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_the_first_number_is_there_when_the_first_case_is(run: Run) -> None:
+    lines = [line.strip() for line in run("-k", "custom", "--model=tiny.py:net", "--batch=1,2", "--iters=3").outlines]
+    numbers = [
+        index for index, line in enumerate(lines) if re.match(r"forward net fp32 b[12] \S+: p50 [\d.]+ ms, ", line)
+    ]
+    table = next(index for index, line in enumerate(lines) if line.startswith("latency of one call"))
+    assert len(numbers) == 2
+    assert numbers[-1] < table
+    assert "benchmarks/test_custom.py ." in lines[numbers[0] : numbers[1]]
+
+
+def test_of_several_processes_the_first_says_its_number(run: Run) -> None:
+    result = run("-k", "custom", "--model=tiny.py:net", "--batch=1,2", "--iters=3", "--processes=2")
+    result.stdout.fnmatch_lines(
+        [
+            "process 1 of 2: forward net fp32 b1 *: p50 * ms, *",
+            "process 1 of 2: forward net fp32 b2 *: p50 * ms, *",
+            "process 1 of 2 done, *",
+        ]
+    )
+    result.stdout.no_fnmatch_line("process 2 of 2: *")
+
+
+def test_a_quiet_run_says_its_table_alone(run: Run) -> None:
+    result = run("-k", "custom", "--model=tiny.py:net", "--batch=1,2", "--iters=3", "-q")
+    result.stdout.no_fnmatch_line("*: p50 *")
