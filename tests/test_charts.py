@@ -116,6 +116,19 @@ def test_the_roofline_has_what_was_attained_below_the_machines_roof(tmp_path: Pa
         assert roofline(report_of(tmp_path, [without]).cases, report.machines[0]) is None
 
 
+def test_no_point_lies_above_a_roof(tmp_path: Path) -> None:
+    """Beyond it by more than peaks are good to it is left out and told; by less the roof is what the case did."""
+    whole = replace(timed(10.0, batch=1), gflops=2.0, **PEAKS)  # type: ignore[arg-type]
+    a_little = replace(timed(2.0, batch=2), gflops=1.03, **{**PEAKS, "arithmetic_intensity": 30.0})  # type: ignore[arg-type]
+    in_cache = replace(timed(2.0, batch=4), gflops=0.9, **{**PEAKS, "arithmetic_intensity": 5.0})  # type: ignore[arg-type]
+    drawn = roofline((report := report_of(tmp_path, [whole, a_little, in_cache])).cases, report.machines[0])
+    assert drawn is not None
+    assert points(drawn) == {(20.0, 200.0), (30.0, 515.0)}
+    (roof,) = [line for line in drawn.axes[0].lines if len(line.get_xdata()) == 100]  # type: ignore[arg-type]
+    assert math.isclose(max(roof.get_ydata()), 515.0)  # type: ignore[arg-type]
+    assert any("1 beyond their roof left out" in each.get_text().replace("\n", " ") for each in texts(drawn))
+
+
 def test_energy_is_drawn_where_it_was_measured(tmp_path: Path) -> None:
     report = report_of(tmp_path, detectors())
     assert energy(report.cases, report.machines[0]) is None
