@@ -94,7 +94,7 @@ def test_more_is_better_of_these_and_less_of_all_others() -> None:
 
 def test_what_no_run_of_equal_code_changes() -> None:
     sizes = ("weights_bytes", "model_file_bytes", "runtime_file_bytes", "size_ratio", "device_model_bytes")
-    shares = ("quantized_share",)
+    shares = ("quantized_share", "precision_share")
     costs = ("gmacs", "gflops", "gmadds", "mem_read_bytes", "mem_write_bytes", "arithmetic_intensity")
     counts = ("params", "params_trainable", "denoiser_calls", "denoiser_rows", "peak_device_allocated_bytes")
     found = {name for name in MEASURED_NUMBERS if MEANINGS[name].kind == "counted"}

@@ -200,8 +200,9 @@ def test_other_weights_are_named() -> None:
 def test_each_side_gets_back_the_switches_it_was_loaded_with() -> None:
     before = ProcessFlags.now()
     try:
-        changed = {"cudnn_benchmark": not before.cudnn_benchmark, "matmul_precision": "medium"}
-        replace(before, threads=before.threads + 1, **changed).apply()  # type: ignore[arg-type]
+        fp32 = {**before.fp32, "mkldnn.matmul": "bf16", "cuda.matmul": "tf32"}
+        changed = replace(before, threads=before.threads + 1, cudnn_benchmark=not before.cudnn_benchmark, fp32=fp32)
+        changed.apply()
         assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"  # a CPU's too
         assert torch.get_num_threads() == before.threads + 1
         assert torch.backends.cudnn.benchmark is not before.cudnn_benchmark

@@ -1,0 +1,134 @@
+"""What is called fp32 ran in fp32, or says what ran instead; and no switch outlives the model that set it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fixtures.devices.process_flags import ProcessFlags
+from fixtures.measure.products import share_in
+from tests.conftest import Run, Saved
+
+MODELS = """
+import sys
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(192, 4)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1))
+
+class Within(Net):
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(x)
+
+class InACall(Net):
+    def forward(self, x):
+        torch.set_float32_matmul_precision("medium")
+        return super().forward(x)
+
+def older():
+    torch.set_float32_matmul_precision("medium")
+    return Net()
+
+def newer():
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    torch.backends.mkldnn.conv.fp32_precision = "bf16"
+    return Net()
+
+def general():
+    torch.backends.fp32_precision = "tf32"
+    return Net()
+
+def autocast():
+    torch.set_autocast_dtype("cpu", torch.float16)
+    torch.set_autocast_cache_enabled(False)
+    torch.set_autocast_enabled("cpu", True)
+    return Net()
+
+def denormals():
+    torch.set_flush_denormal(True)
+    return Net()
+
+def switches():
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cuda.enable_flash_sdp(False)
+    return Net()
+
+def after():
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.backends.mkldnn.matmul.fp32_precision != "bf16" != torch.backends.mkldnn.conv.fp32_precision
+    assert torch.backends.fp32_precision == "none"
+    assert not torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    assert torch.is_autocast_cache_enabled()
+    assert sys.float_info.min / 2 * float(len("1")) > 0
+    assert not torch.backends.cudnn.benchmark and torch.backends.cuda.flash_sdp_enabled()
+    assert torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    return Net()
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "share", "told"),
+    [
+        ("Net", 1.0, ()),
+        ("older", 1.0, ("precision: the model set * mkldnn.matmul bf16 (none); put back before it was measured",)),
+        ("newer", 1.0, ("precision: the model set mkldnn.matmul bf16 (none), mkldnn.conv bf16 (none); put back",)),
+        ("general", 1.0, ("precision: the model set all backends tf32 (none)",)),
+        ("InACall", 1.0, ("precision: a call set cuda.matmul tf32", "its products are not plain fp32")),
+        ("Within", 0.0, ("precision: 100% of the products are bfloat16",)),
+        ("autocast", 0.0, ("100% of the products are float16", "autocast on cpu", "autocast's type on cpu", "cache")),
+        ("denormals", 1.0, ("put back after the case: denormals",)),
+        ("switches", 1.0, ("cudnn.benchmark", "allow_bf16_reduced_precision_reduction", "flash attention")),
+    ],
+)
+def test_precision_says_what_ran(
+    project: pytest.Pytester, run: Run, saved: Saved, model: str, share: float, told: tuple[str, ...]
+) -> None:
+    project.makepyfile(mine=MODELS)
+    models = (f"--model=mine.py:{model}", "--model=mine.py:after")
+    result = run("-k", "custom", *models, "--imgsz=8", "--batch=1", "--iters=3", "--benchmark-json=out.json")
+    result.assert_outcomes(passed=2)
+    info, after = (saved()[f"test_forward[{name}-fp32-b1-8]"]["extra_info"] for name in (model, "after"))
+    notes = " ".join(info["notes"])
+    for each in told:
+        assert all(part in notes for part in each.split("*")), notes
+    if not told:
+        assert "precision:" not in notes
+    assert info["precision_share"] == share
+    assert ("of 0 % of the products" in " ".join(str(result.stdout).split())) is (share == 0.0)
+    assert not any(note.startswith("precision:") for note in after["notes"])
+
+
+def test_a_share_of_the_products() -> None:
+    """One of two equal products in bf16."""
+    left, right = torch.rand(8, 8), torch.rand(8, 8, dtype=torch.bfloat16)
+
+    def call() -> object:
+        return left @ left, right @ right
+
+    assert share_in("fp32", call) == (0.5, "bfloat16")
+    assert share_in("bf16", call) == (0.5, "float32")
+    assert share_in("int8", call) == (None, "")
+    assert share_in("fp32", lambda: left + left) == (None, "")
+
+
+def test_older_and_newer_switches_of_torch_do_not_contradict_each_other_afterwards() -> None:
+    """torch raises on reading one kind once only the other was set."""
+    before = ProcessFlags.now()
+    try:
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        torch.backends.cudnn.conv.fp32_precision = "ieee"
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+    finally:
+        before.apply()
+    assert ProcessFlags.now() == before
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
