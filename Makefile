@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: docs help bench test test-all browser runtimes check all all-benchmarks report overhead gate-power speedup-check pools-check report-check damage-check kill-check models inputs gpu-check clean
+.PHONY: docs help bench test test-all browser runtimes check all all-benchmarks report overhead gate-power speedup-check pools-check report-check damage-check kill-check published-check models inputs gpu-check clean
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -72,6 +72,9 @@ pools-check: $(VENV)/.installed-runtimes  ## Speed-ups of ONNX Runtime and OpenV
 
 report-check: $(VENV)/.installed  ## How long a report of 1,000 cases takes, how large its page is, how fast the history answers
 	$(BIN)/python -m tools.report $(ARGS)
+
+published-check: $(VENV)/.installed-dev  ## Parameters and MACs of 212 models against what is published, PUBLISHED=FILE.csv: four minutes
+	$(BIN)/python -m tools.published $(PUBLISHED)
 
 damage-check: $(VENV)/.installed  ## 2,000 damaged saved files through every command that reads them: about ten minutes
 	$(BIN)/python -m tools.damage $(ARGS)
