@@ -32,9 +32,17 @@ def test_agreement_by_hand() -> None:
 
 
 def test_the_worst_tensor_of_a_sample_counts() -> None:
-    good, bad = torch.ones(2, 3), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    found = agreement_of((good, bad), (good, -bad))
-    assert found.agreement_cosine_min == -1.0
+    good, bad = torch.tensor([[1.0, 2.0], [3.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 2.0]])
+    for outputs, references in (((good, bad), (good, -bad)), ((bad, good), (-bad, good))):
+        found = agreement_of(outputs, references)
+        assert found.agreement_cosine_min == pytest.approx(-1.0)
+        assert found.agreement_cosine_mean == pytest.approx(-1.0)
+
+
+def test_what_is_imaginary_counts() -> None:
+    reference = torch.tensor([[1 + 1j, 2 - 1j], [3 + 0j, 1j]])
+    assert agreement_of(reference, reference).agreement_cosine_min == 1.0
+    assert agreement_of(reference.conj(), reference).agreement_cosine_min == pytest.approx(3 / 7)
 
 
 def test_what_disagrees_with_zeros_is_told() -> None:

@@ -63,6 +63,14 @@ def test_small_numbers_do_not_read_zero(record: Record) -> None:
     assert "0.2576" in text
 
 
+def test_memory_of_a_process_that_held_other_models_says_so(record: Record) -> None:
+    for own, said in ((True, False), (None, False), (False, True)):
+        text = " ".join(table_text([replace(record, process_of_its_own=own)]).split())
+        assert ("peak: process memory, of all models that a process measures (--isolate: each its own)" in text) is said
+    shared = replace(record, process_of_its_own=False, peak_device_allocated_bytes=2**20)
+    assert "--isolate" not in table_text([shared])
+
+
 def test_a_name_from_outside_is_no_markup(record: Record) -> None:
     assert "[red]x" in table_text([replace(record, model="[red]x")])
 
