@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -56,6 +57,27 @@ def test_each_file_has_the_neighbours_of_its_own_folder(neighbour: str, tmp_path
         neighbours.leave()
     assert {name: sys.modules.get(name) for name in before} == before
     assert not {"net", "later", "benchmarks.inner"} & set(sys.modules)
+
+
+def test_a_folder_that_is_entered_again_has_the_modules_that_it_had(tmp_path: Path) -> None:
+    """Else a module's state, and what `isinstance` knows of its classes, would be another's."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "beside_me.py").write_text(f"SEEN = ['{name}']\n")
+    first = []
+    try:
+        for _ in range(2):
+            for name in ("one", "two"):
+                neighbours.enter(tmp_path / name)
+                module = importlib.import_module("beside_me")
+                module.SEEN.append("again")
+                first.append(module)
+    finally:
+        neighbours.leave()
+    assert [module.SEEN[0] for module in first] == ["one", "two", "one", "two"]
+    assert first[0] is first[2] and first[1] is first[3]  # noqa: PT018
+    assert len(first[0].SEEN) == 3
+    assert "beside_me" not in sys.modules
 
 
 def test_pythons_own_modules_are_not_replaced_by_a_neighbour(tmp_path: Path) -> None:
