@@ -137,5 +137,5 @@ def test_older_and_newer_switches_of_torch_do_not_contradict_each_other_afterwar
         before.apply()
     assert ProcessFlags.now() == before
     assert torch.get_float32_matmul_precision() == "highest"
-    assert torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 is (before.fp32["cudnn.conv"] == "tf32")
+    assert torch.backends.cuda.matmul.allow_tf32 is (before.fp32["cuda.matmul"] == "tf32")

@@ -187,7 +187,8 @@ def test_what_reaches_the_model_is_as_asked(
     args = ("-k", "custom", "--model=mine.py:echo", "--batch=2", "--imgsz=16", "--warmup=0", "--iters=2")
     run(*args, "--threads=3", "--benchmark-json=out.json").assert_outcomes(passed=1)
     assert {float(threads) for _, threads in outputs} == {3.0}
-    pixels = [pixels for pixels, _ in outputs][:-3]  # the last three have not been seen before
+    # The last look at what is multiplied; the three before have not been seen before.
+    pixels = [pixels for pixels, _ in outputs][:-4]
     assert all(0.5 < float(batch.max()) <= 1.0 and float(batch.min()) >= 0.0 for batch in pixels)
     assert torch.equal(pixels[0], pixels[1])  # first call and memory pass see the first batch
     assert not torch.equal(pixels[-2], pixels[-1])  # the set has two batches of two
@@ -204,8 +205,8 @@ def test_the_garbage_collector_is_off_inside_timed_calls_only(run: Run, monkeypa
     monkeypatch.setattr(Custom, "forward", lambda self, *args: (seen.append(gc.isenabled()), forward(self, *args))[1])
     monkeypatch.setattr(Custom.forward, "__name__", "forward")
     run(*OWN, "--iters=3", "--warmup=1").assert_outcomes(passed=1)
-    # First call, memory pass; warm-up and three rounds; three inputs not seen before; the count, twice.
-    assert seen == [True, True, *[False] * 4, *[True] * 3, True, True]
+    # First call, memory pass; warm-up and three rounds; three inputs not seen before; the count, twice; what is multiplied.
+    assert seen == [True, True, *[False] * 4, *[True] * 3, True, True, True]
 
 
 def test_caches_are_dropped_before_memory_is_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
