@@ -205,7 +205,7 @@ def test_the_garbage_collector_is_off_inside_timed_calls_only(run: Run, monkeypa
     monkeypatch.setattr(Custom, "forward", lambda self, *args: (seen.append(gc.isenabled()), forward(self, *args))[1])
     monkeypatch.setattr(Custom.forward, "__name__", "forward")
     run(*OWN, "--iters=3", "--warmup=1").assert_outcomes(passed=1)
-    # First call, memory pass; warm-up and three rounds; three inputs not seen before; the count, twice; what is multiplied.
+    # First call, memory pass; warm-up and three rounds; three inputs not seen before; the count, twice; the products.
     assert seen == [True, True, *[False] * 4, *[True] * 3, True, True, True]
 
 
