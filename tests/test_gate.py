@@ -281,7 +281,7 @@ def test_an_inconclusive_verdict_passes_unless_strict(write: Write, record: Reco
         ),
         (
             '{"benchmarks": [{"fullname": "a", "extra_info": {"record_version": 99}, "stats": {}}]}',
-            "record version 99 is newer than 1",
+            "record version 99 is newer than 2",
         ),
     ],
 )

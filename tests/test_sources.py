@@ -66,7 +66,7 @@ def one_case(stats: object = MEASURED, **changes: object) -> str:
         ("{}", "is not a file that pytest-benchmark saved"),
         ('{"benchmarks": []}', "holds no case"),
         (json.dumps({"benchmarks": [{"fullname": "a", "extra_info": OLD, "stats": {}}]}), "version 0 is older than 1"),
-        (json.dumps({"benchmarks": [{"fullname": "a", "extra_info": NEW, "stats": {}}]}), "version 99 is newer than 1"),
+        (json.dumps({"benchmarks": [{"fullname": "a", "extra_info": NEW, "stats": {}}]}), "version 99 is newer than 2"),
         (json.dumps({"benchmarks": [{"fullname": "a", "stats": {}}]}), "missing required field `extra_info`"),
         (one_case(stats=None), "is damaged: Expected `object`, got `null` - at `$.benchmarks[0].stats`"),
         (one_case(stats={"data": ["a"]}), "Expected `float`, got `str` - at `$.benchmarks[0].stats[...][0]`"),
