@@ -61,6 +61,9 @@ class Alternating:
     def drop_caches(self):
         self.batches.drop_caches()
 
+    def unseen(self, index):
+        return self.batches.unseen(index)
+
     def take(self, index):
         taken = self.batches.take(index)
         start = time.perf_counter()
