@@ -71,6 +71,12 @@ def test_memory_of_a_process_that_held_other_models_says_so(record: Record) -> N
     assert "--isolate" not in table_text([shared])
 
 
+def test_what_steadies_a_shared_machine_is_said_where_others_used_it(record: Record) -> None:
+    for threads, flags, said in ((2, ("host_busy",), True), (1, ("host_busy",), False), (2, ("drift",), False)):
+        text = " ".join(table_text([replace(record, threads=threads, flags=flags)]).split())
+        assert ("--threads=1 is steadier where others use the machine" in text) is said
+
+
 def test_a_name_from_outside_is_no_markup(record: Record) -> None:
     assert "[red]x" in table_text([replace(record, model="[red]x")])
 
