@@ -83,6 +83,17 @@ def test_memory_is_ranked_beside_speed(tmp_path: Path) -> None:
     assert [each.memory for each in ranked] == [2, 1, 2]
 
 
+def test_memory_of_a_process_that_held_several_models_has_no_place(tmp_path: Path) -> None:
+    """Which came first decided which was the larger."""
+    shared = [timed(10.0, model=name, batch=1, process_of_its_own=False) for name in ("a", "b")]
+    report = report_of(tmp_path, shared)
+    (ranked,) = rankings(report.cases)
+    assert [each.memory for each in ranked] == [None, None]
+    assert "memory has no places, of processes that held several models" in str(ranking(report))
+    on_a_gpu = [replace(record, peak_device_allocated_bytes=1000) for record in shared]
+    assert [each.memory for each in rankings(report_of(tmp_path, on_a_gpu).cases)[0]] == [1, 1]
+
+
 def test_rounds_of_several_processes_have_no_interval_of_their_own(tmp_path: Path) -> None:
     one = timed(100.0)
     (case,) = report_of(tmp_path, [one]).cases
