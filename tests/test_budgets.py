@@ -130,6 +130,19 @@ def test_latency_is_the_median_where_p95_is_withheld_and_says_so(record: Record)
     assert (found.measured, found.note) == (10.0, "p50, p95 is withheld")
 
 
+@pytest.mark.parametrize("name", ["memory", "peak_host_bytes", "host_increment_bytes"])
+def test_memory_of_a_process_that_held_several_models_is_unknown(record: Record, name: str) -> None:
+    """Which of them came first decides how much it is."""
+    limit = "< 1 GB" if name == "memory" else "< 1e9"
+    shared = replace(record, process_of_its_own=False, host_increment_bytes=5)
+    found = verdict(name, limit, shared)
+    assert (found.verdict, found.measured) == ("unknown", None)
+    assert found.note == "its process held other models too; with --isolate it is this one's own"
+    assert verdict(name, limit, replace(shared, process_of_its_own=True)).verdict == "met"
+    on_a_gpu = replace(shared, peak_device_allocated_bytes=5)
+    assert verdict("memory", "< 1 GB", on_a_gpu).verdict == "met"
+
+
 def test_memory_is_the_devices_on_a_gpu(record: Record) -> None:
     found = verdict("memory", "< 1 GB", replace(record, peak_device_allocated_bytes=5))
     assert (found.measured, found.note) == (5, "device")

@@ -103,6 +103,15 @@ def test_size_and_memory_are_the_records(tmp_path: Path) -> None:
     assert any("memory: the device's" in text.get_text().replace("\n", " ") for text in texts(drawn))
 
 
+@pytest.mark.parametrize("own", [True, None, False])
+def test_memory_of_processes_that_held_several_models_is_told(tmp_path: Path, own: bool | None) -> None:
+    report = report_of(tmp_path, [replace(record, process_of_its_own=own) for record in detectors()])
+    drawn = size_memory(report.cases, report.machines[0])
+    assert drawn is not None
+    told = any("some of which held several models (--isolate)" in t.get_text().replace("\n", " ") for t in texts(drawn))
+    assert told is (own is False)
+
+
 def test_the_roofline_has_what_was_attained_below_the_machines_roof(tmp_path: Path) -> None:
     record = replace(timed(10.0, batch=1), gflops=2.0, **PEAKS)  # type: ignore[arg-type]
     report = report_of(tmp_path, [record])

@@ -90,6 +90,9 @@ def test_memory_of_a_process_that_held_several_models_has_no_place(tmp_path: Pat
     (ranked,) = rankings(report.cases)
     assert [each.memory for each in ranked] == [None, None]
     assert "memory has no places, of processes that held several models" in str(ranking(report))
+    relative = str(sides.machines(replace(report, relative_to="a")))
+    assert "Relative to a" in relative
+    assert "'1', '–')" in relative  # params ×, peak ×
     on_a_gpu = [replace(record, peak_device_allocated_bytes=1000) for record in shared]
     assert [each.memory for each in rankings(report_of(tmp_path, on_a_gpu).cases)[0]] == [1, 1]
 

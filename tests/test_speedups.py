@@ -90,6 +90,17 @@ def test_ratios_over_the_baselines_record(record: Record) -> None:
     assert row.endswith("0.020")
 
 
+def test_memory_of_a_process_that_held_several_models_is_no_ratio(record: Record) -> None:
+    """The variant's process held the baseline before."""
+    base = replace(record, process_of_its_own=False)
+    other = variant(base, precision="bf16", peak_host_bytes=259 * 2**20, speedup=2.0, speedup_samples_ms=(1.0,) * 9)
+    shown = text(rows_of([base, other], []))
+    assert " 0.37 " not in next(line for line in shown.splitlines() if line.startswith("bf16"))
+    assert "no memory: its process held other models too; with --isolate it is this one's own" in " ".join(
+        shown.split()
+    )
+
+
 def test_quality_on_other_data_is_not_compared(record: Record) -> None:
     base = replace(record, map50_95=0.5, quality_data="yolo:x")
     assert "quality drop" not in text(rows_of([base, variant(base, precision="bf16", quality_data="yolo:y")], []))
