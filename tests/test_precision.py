@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 
@@ -114,16 +116,28 @@ def test_precision_says_what_ran(
 
 
 def test_a_share_of_the_products() -> None:
-    """One of two equal products in bf16."""
-    left, right = torch.rand(8, 8), torch.rand(8, 8, dtype=torch.bfloat16)
+    """By what they cost: of three products one is in bf16, three times as large as both others."""
+    left, right = torch.rand(8, 8), torch.rand(48, 8, dtype=torch.bfloat16)
 
     def call() -> object:
-        return left @ left, right @ right
+        return left @ left, left @ left, right @ right[:8]
 
-    assert share_in("fp32", call) == (0.5, "bfloat16")
-    assert share_in("bf16", call) == (0.5, "float32")
-    assert share_in("int8", call) == (None, "")
-    assert share_in("fp32", lambda: left + left) == (None, "")
+    assert share_in(torch.float32, call) == (0.25, "bfloat16")
+    assert share_in(torch.bfloat16, call) == (0.75, "float32")
+    assert share_in(torch.float16, call) == (0.0, "bfloat16, float32")
+    assert share_in(torch.float32, lambda: left + left) == (None, "")
+    assert share_in(torch.float32, lambda: 1 / 0) == (None, "")
+
+
+def test_every_switch_of_fp32_that_torch_has_is_known() -> None:
+    found = {""}
+    for name in ("cuda", "cudnn", "mkldnn", "mps", "mkl", "miopen"):
+        for part in ("", "matmul", "conv", "rnn"):
+            holder = getattr(torch.backends, name, None)
+            with contextlib.suppress(AttributeError):
+                assert (getattr(holder, part) if part else holder).fp32_precision
+                found.add(f"{name}.{part}".rstrip("."))
+    assert found == set(ProcessFlags.now().fp32)
 
 
 def test_older_and_newer_switches_of_torch_do_not_contradict_each_other_afterwards() -> None:
