@@ -10,12 +10,24 @@ from tests.conftest import Run
 
 @pytest.mark.parametrize(
     ("given", "meant"),
-    [("--precison=fp16", "--precision"), ("--bacth=1", "--batch"), ("--benchmark-compre=1", "--benchmark-compare")],
+    [
+        ("--precison=fp16", "--precision"),
+        ("--bacth=1", "--batch"),
+        ("--benchmark-compre=1", "--benchmark-compare"),
+        ("--max-fial=1", "--maxfail"),
+    ],
 )
 def test_an_option(run: Run, given: str, meant: str) -> None:
     result = run(given)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*unrecognized arguments: {given}", f"*hint: did you mean {meant}?"])
+
+
+def test_what_is_no_option_is_not_suggested(run: Run) -> None:
+    """pytest keeps `-k` as `keyword`, and has no `--keyword`."""
+    result = run("--keywrd=clip")
+    result.stderr.fnmatch_lines(["*unrecognized arguments: --keywrd=clip"])
+    result.stderr.no_fnmatch_line("*--keyword?*")
 
 
 def test_an_option_of_a_conftest_is_no_mistake(run: Run, project: pytest.Pytester) -> None:
