@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from fixtures.devices.cpu import Cpu
+from fixtures.inputs.batches import Call
+from fixtures.measure.unseen import answers_from_cache
 from tests.conftest import OWN, Run, Saved, info_of
 
 CACHING = """
@@ -37,6 +42,35 @@ def test_a_cache_that_answers_inputs_it_has_seen_is_flagged(run: Run, saved: Sav
     flags = {case["extra_info"]["model"]: case["extra_info"]["flags"] for case in saved().values()}
     assert "answers_from_cache" in flags["caches"]
     assert "answers_from_cache" not in flags["computes"]
+
+
+class Slow:
+    """Batches and a call whose clock moves as it is told."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.now_s, self._seconds = 0.0, iter(seconds)
+
+    def unseen(self, index: int) -> Call:
+        return Call((), {})
+
+    def __call__(self) -> None:
+        self.now_s += next(self._seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "slowest_s", "cached"),
+    [
+        ((0.02, 0.02, 0.02), 0.001, True),
+        ((0.02, 0.02, 0.002), 0.001, False),  # one that was as quick shows that the others waited
+        ((0.02, 0.02, 0.02), 0.03, False),  # a round of the same work took as long: the machine is busy
+    ],
+)
+def test_what_a_busy_machine_does_is_no_cache(
+    monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, ...], slowest_s: float, cached: bool
+) -> None:
+    slow: Any = Slow(*seconds)
+    monkeypatch.setattr("fixtures.measure.unseen.clock.perf_counter", lambda: slow.now_s)
+    assert answers_from_cache(slow, [slow], Cpu(), 0.001, slowest_s) is cached
 
 
 def test_memory_has_a_place_only_in_a_process_of_its_own(run: Run, saved: Saved) -> None:

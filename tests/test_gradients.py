@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.guard.failures import told
 from tests.conftest import Run, Saved, info_of, no_traceback
 
 FORCES = """
@@ -35,6 +36,13 @@ def test_inference_mode_is_named_where_it_refuses(run: Run) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["forces: forward failed *models run in torch's inference mode unless --grad is given"])
     no_traceback(result)
+
+
+def test_what_has_nothing_to_do_with_it_is_told_plainly() -> None:
+    plain = AttributeError("'list' object has no attribute 'requires_grad_'")
+    assert told(plain) == "AttributeError: 'list' object has no attribute 'requires_grad_'"
+    refused = RuntimeError("Inference tensors cannot be saved for backward.")
+    assert told(refused).endswith("; models run in torch's inference mode unless --grad is given")
 
 
 def test_asked_for_they_are_allowed_and_told(run: Run, saved: Saved) -> None:

@@ -101,6 +101,27 @@ def test_what_no_run_of_equal_code_changes() -> None:
     assert found == {*sizes, *costs, *counts, *shares}
 
 
+def test_what_a_field_can_be() -> None:
+    """Of a file that says otherwise the record is damaged; else a logarithm or a ratio of it would be nothing."""
+    latencies = {f"latency_{name}_ms" for name in ("mean", "min", "max", "p50", "p90", "p95", "p99", "per_sample")}
+    rates = {"throughput_mean_per_s", "throughput_p50_per_s", "qps_window_per_s", "best_throughput_per_s"}
+    speedups = {"speedup", "speedup_low", "speedup_high"}
+    samples = {f"speedup_{name}samples_ms" for name in ("", "baseline_", "alone_", "baseline_alone_")}
+    sizes = {"batch", "imgsz", "iters", "best_batch", "throughput_curve", "process_rounds"}
+    positive = {name for name, meaning in MEANINGS.items() if meaning.sign == "positive"}
+    assert positive == {*latencies, *rates, *speedups, *samples, *sizes, "canary_matmul_ms", "canary_copy_ms"}
+    any_sign = {name for name, meaning in MEANINGS.items() if meaning.sign == "any"}
+    assert {"own_metric", "agreement_cosine_min", "soak_growth_bytes_per_1000_calls", "power_mean_w"} <= any_sign
+    assert not any_sign & {"params", "gflops", "peak_host_bytes", "device_peak_gbytes_per_s", "mfu", "load_s"}
+
+
+def test_what_is_off_from_process_to_process_as_the_p50_is() -> None:
+    follow = {name for name, meaning in MEANINGS.items() if meaning.as_p50}
+    costs = {"cost_per_1000", "cost_per_million", "cost_per_day", "best_cost_per_1000", "best_cost_per_million"}
+    times = {"latency_p50_ms", "latency_per_sample_ms", "wall_p50_ms", "throughput_p50_per_s"}
+    assert follow == {*times, *costs, "mfu", "mbu", "agreement_max_abs", "agreement_max_rel"}
+
+
 def test_of_several_processes_the_highest_peak_counts() -> None:
     peaks = ("host_increment_bytes", "peak_host_bytes", "peak_device_allocated_bytes", "peak_device_reserved_bytes")
     assert {name for name, meaning in MEANINGS.items() if meaning.highest} == {*peaks}
