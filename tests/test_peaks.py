@@ -17,10 +17,32 @@ from tests.conftest import OWN, Run, Saved, info_of
 def test_peaks_are_the_quickest_of_a_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cpu, "peak_matmul_side", 10)
     monkeypatch.setattr(Cpu, "peak_copy_bytes", 1000)
-    took = [9.0, 2.0, 1.0, 4.0, 4.0, 4.0, 4.0, 4.0, 9.0, 3.0, 0.5, 3.0, 3.0, 3.0, 3.0, 3.0]
-    stamps = iter([stamp for index, seconds in enumerate(took) for stamp in (100.0 * index, 100.0 * index + seconds)])
+    _takes(
+        monkeypatch,
+        [0.09, 0.02, 0.01, 0.04, 0.04, 0.04, 0.04, 0.04, 0.09, 0.03, 0.005, 0.03, 0.03, 0.03, 0.03, 0.03],
+    )
+    assert measure_peaks(Cpu(), torch.float32) == _nearly(0.01, 0.005)
+
+
+def test_a_processor_that_takes_seconds_for_a_product_is_not_asked_eight_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One without bf16 took 18 s for a measurement of one second, of which there are up to four."""
+    monkeypatch.setattr(Cpu, "peak_matmul_side", 10)
+    monkeypatch.setattr(Cpu, "peak_copy_bytes", 1000)
+    _takes(monkeypatch, [2.4, 2.3, *(8 * [0.5])])
+    assert measure_peaks(Cpu(), torch.bfloat16) == _nearly(2.3, 0.5)
+
+
+def _nearly(matmul_s: float, copy_s: float) -> Any:
+    gflops_per_s, gbytes_per_s = 2 * 10**3 / matmul_s / 1e9, 2 * 1000 / copy_s / 1e9
+    return Peaks(pytest.approx(gflops_per_s), pytest.approx(gbytes_per_s))  # type: ignore[arg-type]
+
+
+def _takes(monkeypatch: pytest.MonkeyPatch, took_s: list[float]) -> None:
+    """So long each call takes, one after the other."""
+    stamps = iter([stamp for index, seconds in enumerate(took_s) for stamp in (100.0 * index, 100.0 * index + seconds)])
     monkeypatch.setattr("fixtures.measure.peaks.clock.perf_counter", lambda: next(stamps))
-    assert measure_peaks(Cpu(), torch.float32) == Peaks(2 * 10**3 / 1e9, 2 * 1000 / 0.5 / 1e9)
 
 
 def test_peaks_are_measured_once_a_machine_and_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
