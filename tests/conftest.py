@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,9 @@ if "PYTEST_XDIST_WORKER" in os.environ or not re.search(r" -n ?([1-9]|auto|logic
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # torchao registers what torch knows already
     import_ultralytics()
     torch.compile(torch.nn.Identity(), backend="eager")
-    # Every case collects garbage; what was imported is none, and looking through it takes a quarter of a second.
-    gc.collect()
-    gc.freeze()
 
 pytest_plugins = ("pytester",)
+_WITH_PLUGINS = [each for each in metadata.distributions() if any(e.group == "pytest11" for e in each.entry_points)]
 ROOT = Path(__file__).parent.parent
 
 INI = f"""
@@ -58,7 +57,7 @@ INI = f"""
 pythonpath = {ROOT}
 addopts =
     -p benchmark -p xdist -p fixtures.plugins.options -p no:cacheprovider
-    -ra --device=cpu --num-images=4 --max-seconds=0.05 --threads=1
+    -ra --device=cpu --num-images=4 --max-seconds=0.05 --threads=1 --assert=plain
 markers =
     family(name): which models
     opt_in(option): left out unless asked for
@@ -98,8 +97,21 @@ def no_traceback(result: pytest.RunResult) -> None:
     result.stderr.no_fnmatch_line("*Traceback*")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def imported_is_no_garbage() -> None:
+    """Every case collects garbage; to look through what was imported takes up to half a second each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
-def runtimes() -> None:
+def pipelines() -> None:
+    """What makes pipelines is imported: it aborts when it is imported a second time."""
+    importlib.import_module("diffusers")
+
+
+@pytest.fixture(scope="session")
+def runtimes(pipelines: None) -> None:
     """Every runtime has been used once: some abort when what they import on the way is imported a second time."""
     from torch import nn
 
@@ -107,7 +119,7 @@ def runtimes() -> None:
     from fixtures.cases.variants import Variant
     from fixtures.runtimes.graph import Graph
 
-    for module in ("diffusers", "torch_pruning", "torchao.quantization"):
+    for module in ("torch_pruning", "torchao.quantization"):
         importlib.import_module(module)
     for runtime in ("onnxruntime", "openvino"):
         for precision in ("fp32", "int8"):
@@ -141,6 +153,7 @@ def project(pytester: pytest.Pytester, rendered: Path, monkeypatch: pytest.Monke
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
         monkeypatch.delenv(name)  # runs inside a test are not a worker's, also where the tests themselves run under -n
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # which plugins there are takes a sixth of a second
+    monkeypatch.setattr(metadata, "distributions", lambda: iter(_WITH_PLUGINS))  # so does where the two named ones are
     pytester.makeini(INI)
     shutil.copytree(rendered, pytester.path / "results" / "inputs" / "synthetic" / rendered.name)
     benchmarks = pytester.mkdir("benchmarks")
@@ -150,7 +163,8 @@ def project(pytester: pytest.Pytester, rendered: Path, monkeypatch: pytest.Monke
     # What the machine can do matters to no test that runs a whole case; children find it here too.
     with monkeypatch.context() as patched:
         patched.setattr("fixtures.measure.peaks.measure_peaks", lambda *_: Peaks(100.0, 10.0))
-        known_peaks(Cpu(), "fp32", torch.float32, 1, pytester.path / "results" / "peaks")
+        for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("int8", torch.float32)):
+            known_peaks(Cpu(), precision, dtype, 1, pytester.path / "results" / "peaks")
     return pytester
 
 

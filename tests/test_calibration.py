@@ -41,6 +41,7 @@ def test_int8_takes_its_ranges_from_the_inputs_it_was_told(monkeypatch: pytest.M
     assert seen == [2.0, 3.0]
 
 
+@pytest.mark.slow
 def test_a_precision_that_openvino_would_replace_is_refused(runtimes: None) -> None:
     import openvino
 

@@ -234,6 +234,7 @@ def test_a_checkpoint_with_a_class_of_the_users_is_measured_where_that_is_allowe
     assert run(*ARGUMENTS, "--weights=own.pt", "--import=not a name").ret == pytest.ExitCode.USAGE_ERROR
 
 
+@pytest.mark.slow
 def test_six_ablations_in_one_command(with_own_block: Path, photos: Path, run: Run, saved: Saved) -> None:
     """One of them with a class of the user's own: one table, one list of images, an export and a report with plots."""
     for index in range(6):

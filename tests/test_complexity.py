@@ -193,6 +193,7 @@ def test_blip2_costs_what_its_architecture_says(dtype: torch.dtype) -> None:
     assert gflops(model, "generate", pixels) == pytest.approx(801.09, abs=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("index", "params", "at_640", "at_320"),
     # YOLO11 has attention, which grows with the square of the area: scaling by the area would be wrong.

@@ -167,6 +167,7 @@ def net():
 """
 
 
+@pytest.mark.slow
 def test_a_run_on_a_fake_gpu_fills_the_gpu_fields(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, saved: Any
 ) -> None:

@@ -15,7 +15,7 @@ from fixtures.measure.complexity import count
 from fixtures.models.diffusion import FAMILY, Diffusion
 from tests.conftest import Run, Saved, no_traceback
 
-pytestmark = pytest.mark.usefixtures("runtimes")
+pytestmark = pytest.mark.usefixtures("pipelines")
 TINY = {
     "unet": {
         "sample_size": 8,
@@ -59,6 +59,7 @@ def on_meta(index: int) -> Diffusion:
     return model
 
 
+@pytest.mark.slow
 def test_the_architecture_is_that_of_stable_diffusion() -> None:
     """Parameters as published: denoiser, image decoder and encoder, text encoder."""
     module = on_meta(1).module
@@ -119,6 +120,7 @@ def test_a_whole_run_by_stage(run: Run, saved: Saved) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("runtimes")
 def test_variants_of_a_pipeline_run_its_denoiser(run: Run, saved: Saved) -> None:
     options = ("-k", "diffusion", "--batch=1", "--steps=2", "--imgsz=64", "--iters=4", "--warmup=1")
     result = run(*options, "--runtime=eager,openvino", "--precision=fp32,int8", "--benchmark-json=out.json")
@@ -133,6 +135,7 @@ def test_variants_of_a_pipeline_run_its_denoiser(run: Run, saved: Saved) -> None
     result.stdout.fnmatch_lines(["*int8 of openvino needs calibrated ranges*"])
 
 
+@pytest.mark.slow
 def test_a_pipeline_from_a_folder(run: Run, saved: Saved, project: pytest.Pytester) -> None:
     """What `save_pretrained` wrote, with the scheduler that it was saved with."""
     from diffusers import PNDMScheduler

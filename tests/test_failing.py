@@ -128,7 +128,7 @@ def test_own_code_is_compared_though_its_weights_change(project: pytest.Pytester
     one = (*TWO[:3], *TWO[4:])
     run(*one, "--benchmark-save=base").assert_outcomes(passed=1)
     tiny = Path(project.path, "tiny.py")
-    tiny.write_text(tiny.read_text().replace("nn.Conv2d(3, 4, 3)", "nn.Conv2d(3, 5, 3)"))
+    tiny.write_text(tiny.read_text().replace("nn.Conv2d(3, 4, 3)", "nn.Conv2d(3, 5, kernel_size=3)"))
     larger = run(*one, "--benchmark-compare", "--gate=params", "--gate=latency_p50_ms:90000%")
     assert larger.ret == 1
     larger.stdout.fnmatch_lines(

@@ -42,6 +42,7 @@ def test_a_flag_that_no_trial_had_counts_as_the_one_that_widens_most() -> None:
     assert ASSUMED.process_sd(("cpu_throttled",)) == ASSUMED.process_sd(("unstable",)) == 0.08
 
 
+@pytest.mark.slow
 def test_what_is_assumed_is_what_one_half_of_the_trials_chooses_and_the_other_is_judged_by() -> None:
     """`python -m tools.coverage` again after either changes."""
     saved = json.loads(coverage.RESULT.read_text())

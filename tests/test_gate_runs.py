@@ -90,7 +90,7 @@ def bad(): return Net({calls})
 """
 
 
-@pytest.mark.parametrize("calls", [2, 3, 5])
+@pytest.mark.parametrize("calls", [2, *(pytest.param(calls, marks=pytest.mark.slow) for calls in (3, 5))])
 def test_a_case_that_fails_before_its_first_round_is_over_leaves_the_others_judged(
     project: pytest.Pytester, run: Run, calls: int
 ) -> None:

@@ -39,6 +39,7 @@ HARMLESS = {
 ARGUMENTS = ("-k", "custom", "--batch=1", "--warmup=1", "--iters=3", "--benchmark-json=out.json")
 
 
+@pytest.mark.slow
 def test_every_kind_of_model_is_measured(run: Run, saved: Saved, project: pytest.Pytester) -> None:
     shutil.copy(KINDS / "kinds.py", project.path)
     result = run(*ARGUMENTS, *(f"--model=kinds.py:{name}" for name in (*MEASURED, *TOLD)))
@@ -51,6 +52,7 @@ def test_every_kind_of_model_is_measured(run: Run, saved: Saved, project: pytest
     assert cases["complex_weights"]["params"] == 4 * 2 + 3
 
 
+@pytest.mark.slow
 def test_a_model_that_raises_is_one_line_at_every_step(run: Run, saved: Saved, project: pytest.Pytester) -> None:
     shutil.copy(KINDS / "raising.py", project.path)
     names = {step: f"no_{step.strip('_')}" for step in raising.STEPS}

@@ -65,36 +65,30 @@ def good(): return nn.Conv2d(3, 2, 3)
 """
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("nan", "nan: the output of forward holds NaN or infinity in fp32; not saved as a result"),
-        ("late", "late: the last timed call's output of forward holds NaN or infinity in fp32; not saved as a result"),
-        ("oom", "oom: forward out of memory on the host, 363.8 TiB were asked for"),
-        ("gpu_oom", "gpu_oom: forward out of memory on the device, 12.50 GiB were asked for"),
-        ("late_error", "late_error: forward failed after its first call: RuntimeError: no more (*)"),
-        ("data_nan", "data_nan: the output of forward holds NaN or infinity in fp32; not saved as a result"),
-        ("leaving", "--model: leaving() raised SystemExit at mistakes.py:*: 3"),
-        ("wrong", "wrong: forward failed on float32 (1, 3, 224, 224): RuntimeError: mat1 and mat2 shapes cannot be*"),
-        ("raising", "--model: raising() raised KeyError at mistakes.py:*: 'backbone'"),
-        ("missing", "--model: mistakes.py defines no 'missing'; it defines *"),
-        (
-            "bad_inputs",
-            "--model: make_inputs of mistakes.py must return a tensor, or a tuple or dict of tensors; got str",
-        ),
-        ("raising_inputs", "--model: make_inputs raised ZeroDivisionError at mistakes.py:*: division by zero"),
-    ],
-)
-def test_a_case_that_fails_says_why_and_the_next_one_runs(
-    project: pytest.Pytester, run: Run, saved: Saved, name: str, said: str
-) -> None:
+FAILING = {
+    "nan": "nan: the output of forward holds NaN or infinity in fp32; not saved as a result",
+    "late": "late: the last timed call's output of forward holds NaN or infinity in fp32; not saved as a result",
+    "oom": "oom: forward out of memory on the host, 363.8 TiB were asked for",
+    "gpu_oom": "gpu_oom: forward out of memory on the device, 12.50 GiB were asked for",
+    "late_error": "late_error: forward failed after its first call: RuntimeError: no more (*)",
+    "data_nan": "data_nan: the output of forward holds NaN or infinity in fp32; not saved as a result",
+    "leaving": "--model: leaving() raised SystemExit at mistakes.py:*: 3",
+    "wrong": "wrong: forward failed on float32 (1, 3, 224, 224): RuntimeError: mat1 and mat2 shapes cannot be*",
+    "raising": "--model: raising() raised KeyError at mistakes.py:*: 'backbone'",
+    "missing": "--model: mistakes.py defines no 'missing'; it defines *",
+    "bad_inputs": "--model: make_inputs of mistakes.py must return a tensor, or a tuple or dict of tensors; got str",
+    "raising_inputs": "--model: make_inputs raised ZeroDivisionError at mistakes.py:*: division by zero",
+}
+
+
+def test_a_case_that_fails_says_why_and_the_next_one_runs(project: pytest.Pytester, run: Run, saved: Saved) -> None:
     project.makepyfile(mistakes=MISTAKES)
-    result = run(
-        *("-k", "custom", f"--model=mistakes.py:{name}", "--model=mistakes.py:good", "--batch=1"),
-        *("--iters=3", "--benchmark-json=out.json"),
-    )
+    models = [f"--model=mistakes.py:{name}" for name in (*FAILING, "good")]
+    result = run("-k", "custom", *models, "--batch=1", "--iters=3", "--benchmark-json=out.json")
+    result.assert_outcomes(failed=7, errors=5, passed=1)
     assert result.ret == 1
-    result.stdout.fnmatch_lines([said.replace("[", "[[]")])
+    for said in FAILING.values():
+        result.stdout.fnmatch_lines([said.replace("[", "[[]")])
     no_traceback(result)
     assert list(saved()) == ["test_forward[good-fp32-b1-224]"]
 
@@ -163,7 +157,11 @@ def test_a_size_that_some_can_take_skips_the_others(run: Run, project: pytest.Py
 
 
 @pytest.mark.parametrize(
-    ("args", "why"), [(("--benchmark-disable",), "--benchmark-disable"), (("-n", "1"), "xdist (-n)*")]
+    ("args", "why"),
+    [
+        (("--benchmark-disable",), "--benchmark-disable"),
+        pytest.param(("-n", "1"), "xdist (-n)*", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_may_not_measure_says_so(
     project: pytest.Pytester, args: tuple[str, ...], why: str, run: Run
@@ -237,6 +235,7 @@ def second(): return Net()
 """
 
 
+@pytest.mark.slow
 def test_an_interrupted_case_is_no_result_and_finished_ones_are_kept(project: pytest.Pytester, saved: Saved) -> None:
     project.makepyfile(mine=INTERRUPTED)
     models = ("--model=mine.py:first", "--model=mine.py:second")

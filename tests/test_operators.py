@@ -115,6 +115,7 @@ def test_layers_are_named_as_in_the_state_dict_and_hold_only_their_own() -> None
     assert cost.layers[0].memory_bytes == (3 * 4 + 4 + 3 * 4) * FP32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "call", "args"),
     [

@@ -9,6 +9,7 @@ import pytest
 from tools import overhead
 
 
+@pytest.mark.slow
 def test_bare_and_measured_calls_alternate(project: pytest.Pytester) -> None:
     project.makepyfile(test_interleaved=overhead._INTERLEAVED, own=overhead._MODELS)
     args = ("test_interleaved.py", "--model=own.py:empty", "--batch=1", "--warmup=1", "--iters=5")

@@ -97,6 +97,7 @@ def test_it_sorts(page: Chrome) -> None:
         assert shown(page)[-1]["p95"] is None  # what is not known comes last either way
 
 
+@pytest.mark.slow
 def test_it_filters_by_text_and_by_number_and_the_chart_follows(page: Chrome) -> None:
     for wanted, left in {
         ">80": {120.0, 200.0},

@@ -18,6 +18,7 @@ from tests.saved import detectors, save, timed
 from tools.browser import complaints, open_page
 
 
+@pytest.mark.slow
 def test_committed_numbers_are_the_records(browser: Chrome, tmp_path: Path) -> None:
     assert main([str(ROOT / "results"), "--out", str(tmp_path)]) == 0
     open_page(browser, tmp_path / "report.html")
@@ -60,6 +61,7 @@ def test_a_link_to_a_file_with_an_odd_name_leads_there(browser: Chrome, tmp_path
     assert link.get_attribute("href") == file.as_uri()
 
 
+@pytest.mark.slow
 def test_log_axes_have_plain_ticks_that_do_not_run_into_each_other(browser: Chrome, tmp_path: Path) -> None:
     sizes = {"narrow": (1_600_000, 2_100_000), "wide": (10_000, 900_000_000)}
     for name, params in sizes.items():
@@ -74,6 +76,7 @@ def test_log_axes_have_plain_ticks_that_do_not_run_into_each_other(browser: Chro
         assert len(set(ticks)) == len(ticks)
 
 
+@pytest.mark.slow
 def test_the_first_distributions_are_of_latency_and_pairs_beyond_the_limit_are_told(
     browser: Chrome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

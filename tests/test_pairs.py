@@ -216,6 +216,7 @@ def test_two_real_processes_alternate(runtimes: None, project: pytest.Pytester, 
         assert info["agreement_cosine_min"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_inputs_of_other_threads_are_made_while_torch_s_sleep(
     runtimes: None, in_one_process: None, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

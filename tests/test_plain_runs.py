@@ -138,12 +138,8 @@ def test_a_run_clears_the_oldest_journals_that_nobody_went_on_with(project: pyte
     assert len(abandoned(project.path)) == 20
 
 
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGINT, marks=SLOW), signal.SIGTERM, pytest.param(signal.SIGHUP, marks=SLOW)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_after_everything_was_saved_ends_nothing(project: pytest.Pytester, number: signal.Signals) -> None:
     with (project.path / "conftest.py").open("a") as stream:
         stream.write(
@@ -157,6 +153,7 @@ def test_a_signal_after_everything_was_saved_ends_nothing(project: pytest.Pytest
     assert abandoned(project.path) == []
 
 
+@pytest.mark.slow
 def test_a_run_that_xdist_hands_out_is_not_split(project: pytest.Pytester) -> None:
     """The half that waits adopts what others leave, and would keep it from them."""
     with (project.path / "conftest.py").open("a") as stream:

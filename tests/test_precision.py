@@ -83,36 +83,37 @@ def after():
 """
 
 
-@pytest.mark.parametrize(
-    ("model", "share", "told"),
-    [
-        ("Net", 1.0, ()),
-        ("older", 1.0, ("precision: the model set * mkldnn.matmul bf16 (none); put back before it was measured",)),
-        ("newer", 1.0, ("precision: the model set mkldnn.matmul bf16 (none), mkldnn.conv bf16 (none); put back",)),
-        ("general", 1.0, ("precision: the model set all backends tf32 (none)",)),
-        ("InACall", 1.0, ("precision: a call set cuda.matmul tf32", "its products are not plain fp32")),
-        ("Within", 0.0, ("precision: 100% of the products are bfloat16",)),
-        ("autocast", 0.0, ("100% of the products are float16", "autocast on cpu", "autocast's type on cpu", "cache")),
-        ("denormals", 1.0, ("put back after the case: denormals",)),
-        ("switches", 1.0, ("cudnn.benchmark", "allow_bf16_reduced_precision_reduction", "flash attention")),
-    ],
-)
-def test_precision_says_what_ran(
-    project: pytest.Pytester, run: Run, saved: Saved, model: str, share: float, told: tuple[str, ...]
-) -> None:
-    project.makepyfile(mine=MODELS)
-    models = (f"--model=mine.py:{model}", "--model=mine.py:after")
+# Of each the share of products in fp32, and what its notes say.
+TOLD: dict[str, tuple[float, tuple[str, ...]]] = {
+    "Net": (1.0, ()),
+    "older": (1.0, ("precision: the model set * mkldnn.matmul bf16 (none); put back before it was measured",)),
+    "newer": (1.0, ("precision: the model set mkldnn.matmul bf16 (none), mkldnn.conv bf16 (none); put back",)),
+    "general": (1.0, ("precision: the model set all backends tf32 (none)",)),
+    "InACall": (1.0, ("precision: a call set cuda.matmul tf32", "its products are not plain fp32")),
+    "Within": (0.0, ("precision: 100% of the products are bfloat16",)),
+    "autocast": (0.0, ("100% of the products are float16", "autocast on cpu", "autocast's type on cpu", "cache")),
+    "denormals": (1.0, ("put back after the case: denormals",)),
+    "switches": (1.0, ("cudnn.benchmark", "allow_bf16_reduced_precision_reduction", "flash attention")),
+}
+
+
+def test_precision_says_what_ran(project: pytest.Pytester, run: Run, saved: Saved) -> None:
+    """After each of them a model runs that must not notice what it set."""
+    project.makepyfile(mine=MODELS + "\n".join(f"after_{name} = after" for name in TOLD))
+    models = [f"--model=mine.py:{each}" for name in TOLD for each in (name, f"after_{name}")]
     result = run("-k", "custom", *models, "--imgsz=8", "--batch=1", "--iters=3", "--benchmark-json=out.json")
-    result.assert_outcomes(passed=2)
-    info, after = (saved()[f"test_forward[{name}-fp32-b1-8]"]["extra_info"] for name in (model, "after"))
-    notes = " ".join(info["notes"])
-    for each in told:
-        assert all(part in notes for part in each.split("*")), notes
-    if not told:
-        assert "precision:" not in notes
-    assert info["precision_share"] == share
-    assert ("of 0 % of the products" in " ".join(str(result.stdout).split())) is (share == 0.0)
-    assert not any(note.startswith("precision:") for note in after["notes"])
+    result.assert_outcomes(passed=2 * len(TOLD))
+    infos = {info["model"]: info for info in (case["extra_info"] for case in saved().values())}
+    for name, (share, told) in TOLD.items():
+        notes = " ".join(infos[name]["notes"])
+        for each in told:
+            assert all(part in notes for part in each.split("*")), notes
+        if not told:
+            assert "precision:" not in notes
+        assert infos[name]["precision_share"] == share
+        assert not any(note.startswith("precision:") for note in infos[f"after_{name}"]["notes"])
+        (row,) = [line for line in result.outlines if line.split()[:2] == [name, "forward"]]
+        assert ("of 0 %" in row) is (share == 0.0)
 
 
 def test_a_share_of_the_products() -> None:

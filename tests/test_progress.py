@@ -122,6 +122,7 @@ def test_the_first_number_is_there_when_the_first_case_is(run: Run) -> None:
     assert "benchmarks/test_custom.py ." in lines[numbers[0] : numbers[1]]
 
 
+@pytest.mark.slow
 def test_of_several_processes_the_first_says_its_number(run: Run) -> None:
     result = run("-k", "custom", "--model=tiny.py:net", "--batch=1,2", "--iters=3", "--processes=2")
     result.stdout.fnmatch_lines(

@@ -107,6 +107,7 @@ def test_weights_without_a_tokenizer_are_told(run: Run, project: pytest.Pytester
     no_traceback(result)
 
 
+@pytest.mark.slow
 def test_random_weights_are_refused_unless_allowed(
     run: Run, saved: Saved, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +250,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return data, folder / "run" / "weights" / "last.pt"
 
 
+@pytest.mark.slow
 def test_detection_end_to_end(run: Run, saved: Saved, trained: tuple[Path, Path]) -> None:
     data, weights = trained
     arguments = ("-k", "detection", f"--weights=squares={weights}", f"--images={data}", "--quality", "--imgsz=64")
@@ -266,6 +268,7 @@ def test_detection_end_to_end(run: Run, saved: Saved, trained: tuple[Path, Path]
     result.stdout.fnmatch_lines(["*map50*"])
 
 
+@pytest.mark.slow
 def test_detection_needs_a_data_set_with_a_val_split(
     run: Run, project: pytest.Pytester, trained: tuple[Path, Path]
 ) -> None:

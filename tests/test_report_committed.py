@@ -26,6 +26,9 @@ def committed_files() -> list[Path]:
     return [ROOT / name for name in names if Path(name).parent == Path("results")]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the baselines that are committed, made as the README says."""

@@ -47,6 +47,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_earlier_report_whole(tmp_path: Path) -> None:
     save(tmp_path / "run.json", detectors())
     out = tmp_path / "out"
@@ -83,6 +84,7 @@ def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     assert {file.stat().st_mode for file in (tmp_path / "out").iterdir()} == {usual.stat().st_mode}
 
 
+@pytest.mark.slow
 def test_reading_needs_no_torch(tmp_path: Path) -> None:
     save(tmp_path / "run.json", [RECORD])
     code = (

@@ -88,6 +88,7 @@ def net():
 """
 
 
+@pytest.mark.slow
 def test_only_the_call_is_timed(project: pytest.Pytester, saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fake clock that both preparing an input and the call advance: samples hold the call alone."""
     project.makepyfile(clocked=CLOCKED, mine=TAKES_TIME)

@@ -128,6 +128,7 @@ def soak_of(run: Run, saved: Saved, project: pytest.Pytester, name: str, leak: i
     return info
 
 
+@pytest.mark.slow
 def test_a_real_leak_and_a_real_nan_are_found(run: Run, saved: Saved, project: pytest.Pytester) -> None:
     info = soak_of(run, saved, project, "leaking", 25_000, True)
     assert info["soak_leaks"] is True
@@ -136,6 +137,7 @@ def test_a_real_leak_and_a_real_nan_are_found(run: Run, saved: Saved, project: p
     assert info["soak_error_rate"] == pytest.approx(1 / 50, rel=0.5)
 
 
+@pytest.mark.slow
 def test_a_real_clean_model_is_not_accused(run: Run, saved: Saved, project: pytest.Pytester) -> None:
     info = soak_of(run, saved, project, "clean", 0, False)
     assert (info["soak_leaks"], info["soak_failures"]) == (False, {})

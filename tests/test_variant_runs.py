@@ -85,7 +85,7 @@ RUN = (
 )
 
 
-pytestmark = pytest.mark.usefixtures("in_one_process")
+pytestmark = [pytest.mark.usefixtures("in_one_process"), pytest.mark.slow]
 
 
 @pytest.fixture
@@ -98,7 +98,6 @@ def infos(saved: Saved) -> dict[str, dict[str, Any]]:
     return {name.partition("[")[2].rstrip("]"): benchmark["extra_info"] for name, benchmark in saved().items()}
 
 
-@pytest.mark.slow
 def test_every_runtime_of_a_cpu_against_eager_fp32(
     models: Path, run: Run, saved: Saved, project: pytest.Pytester
 ) -> None:
@@ -275,7 +274,6 @@ def test_int8_without_linear_layers_is_told(project: pytest.Pytester) -> None:
         pass
 
 
-@pytest.mark.slow
 def test_quality_that_a_variant_loses_stands_beside_its_speedup(
     models: Path, run: Run, saved: Saved, project: pytest.Pytester
 ) -> None:
@@ -295,7 +293,6 @@ def test_quality_that_a_variant_loses_stands_beside_its_speedup(
     result.stdout.fnmatch_lines(["*quality drop*"])
 
 
-@pytest.mark.slow
 def test_several_processes_are_pooled(models: Path, run: Run, saved: Saved) -> None:
     options = ("--precision=fp32,bf16", "--model=models.py:classifier", "--processes=2")
     run(*RUN, *options).assert_outcomes(passed=2)

@@ -196,6 +196,7 @@ def test_a_default_run_measures_as_ever(run: Run, saved: Saved) -> None:
     assert info["runtime_file_bytes"] == info["model_file_bytes"]
 
 
+@pytest.mark.slow
 def test_cases_are_listed_alike_whatever_the_hash_seed() -> None:
     """No order comes from a set or from the file system."""
     listed = []

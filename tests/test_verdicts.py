@@ -206,6 +206,7 @@ def test_holm_is_holm() -> None:
     assert holm([]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [5, 8])
 def test_false_alarms_in_identical_processes_stay_below_the_promise(record: Record, processes: int) -> None:
     """1,000 runs of 20 cases, no true difference, process noise as the prior says: at most alpha of them alarm."""
