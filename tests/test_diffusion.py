@@ -110,7 +110,7 @@ def test_a_whole_run_by_stage(run: Run, saved: Saved) -> None:
         assert (info["steps"], info["denoiser_calls"], info["denoiser_rows"]) == (2, 2, 2 * batch)
         assert (info["scheduler"], info["throughput_unit"]) == ("DDIMScheduler", "images/s")
         parts = [info[f"stage_{name}_ms"] for name in ("text_encoder", "denoising", "decoder", "other")]
-        assert min(parts[:3]) > 0
+        assert min(parts) > 0  # stages of the very calls that were timed
         assert sum(parts) == pytest.approx(info["latency_mean_ms"], rel=1e-9)
         assert info["latency_per_sample_ms"] == pytest.approx(info["latency_p50_ms"] / batch)
     result.stdout.fnmatch_lines(["stages: generate sd-small fp32 b2 64, DDIMScheduler, 2 calls of 4 rows*"])

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.record.decoding import RecordError, record_from
 from fixtures.record.groups import RECORD_VERSION
-from fixtures.record.record import Record
+from fixtures.record.record import MEANINGS, Record
 
 # Field names are contracts: CI scripts and saved baselines rely on them.
 _FIELDS = """
@@ -32,6 +32,18 @@ def test_every_field_of_the_contract_is_there() -> None:
 def test_a_record_survives_json(record: Record) -> None:
     record = replace(record, flags=("drift",), gflops=None, notes=("gflops: not countable",))
     assert record_from(json.loads(json.dumps(record.extra_info()))) == record
+
+
+MAY_BE_NULL = [each.name for each in fields(Record) if each.type in ("int | None", "float | None")]
+
+
+@pytest.mark.parametrize("name", MAY_BE_NULL)
+def test_a_number_that_cannot_be_is_not_written(record: Record, name: str) -> None:
+    """A difference of two measurements came out below zero, and the file of the whole run was unreadable."""
+    info = replace(record, **{name: -5}).extra_info()
+    assert info[name] == (-5 if MEANINGS[name].sign == "any" else None)
+    assert (f"{name}: cannot be (-5)" in info["notes"]) is (info[name] is None)
+    assert getattr(record_from(json.loads(json.dumps(info))), name) == info[name]
 
 
 def test_plain_pytest_benchmark_has_no_record() -> None:
