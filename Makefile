@@ -38,7 +38,7 @@ browser:  ## Chromium and its driver, with which the tests open the page (Debian
 
 runtimes: $(VENV)/.installed-runtimes  ## What --runtime, --precision=int8 and --prune need beside requirements.txt
 
-all: $(VENV)/.installed  ## Every built-in model, about six minutes on two cores: pytest benchmarks
+all: $(VENV)/.installed  ## Every built-in model, about nine minutes on two cores: pytest benchmarks
 	$(BIN)/pytest benchmarks $(ARGS)
 
 all-benchmarks: $(VENV)/.installed  ## Environment check, every family, throughput, one report; goes on if interrupted

@@ -69,7 +69,7 @@ def test_an_interval_that_is_too_sure_is_seen() -> None:
 
 def test_equal_code_in_one_flagged_process_a_side_is_no_regression() -> None:
     """Two runs of it have +40.3 % of one case, both times flagged."""
-    names = ("results/0001_cpu-amd-epyc_torch2.14.1_20261120", "tests/evidence/speedup-yolov8n_20261120")
+    names = ("tests/contracts/saved/0001_cpu-amd-epyc_torch2.14.1_20261120", "tests/evidence/speedup-yolov8n_20261120")
     runs = [read_saved(ROOT / f"{name}.json") for name in names]
     assert {verdict.status for verdict in compared(*runs).verdicts} == {"inconclusive"}
     assert len(contents(runs).machines) == 1

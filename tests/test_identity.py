@@ -151,7 +151,7 @@ def test_peaks_of_another_processor_are_measured_anew(tmp_path: Path, monkeypatc
 
 
 def test_the_committed_baselines_tell_what_their_machines_are() -> None:
-    for name in ("0001_cpu-amd-epyc_torch2.14.1_20261120", "0002_cpu-intel-xeon_torch2.14.1_20261121"):
+    for name in ("0001_cpu-amd-epyc_torch2.14.1_20261128", "0002_cpu-intel-xeon_torch2.14.1_20261121"):
         info = json.loads((ROOT / "results" / f"{name}.json").read_text())["machine_info"]
         told = environment_of(info)
         assert all(told[part] for part in ("cpu_family", "cpu_model", "cpu_stepping", "cpu_features", "cores"))

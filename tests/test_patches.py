@@ -94,7 +94,7 @@ def test_with_that_it_works(name: str, tmp_path: Path) -> None:
     for part in ("fixtures", "benchmarks", "tools"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pytest.ini", tmp_path)
-    shutil.copy(ROOT / "results" / "0001_cpu-amd-epyc_torch2.14.1_20261120.json", tmp_path / "run.json")
+    shutil.copy(ROOT / "results" / "0001_cpu-amd-epyc_torch2.14.1_20261128.json", tmp_path / "run.json")
     subprocess.run(["git", "apply", str(PATCHES / f"{name}.patch")], cwd=tmp_path, check=True)
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, '.'); {ADDED[name][1]}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}

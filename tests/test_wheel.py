@@ -47,7 +47,7 @@ def test_a_wheel_imports_under_its_own_name(tmp_path: Path) -> None:
     assert there == ours
     environment = {**os.environ, "PYTHONPATH": str(site)}
     subprocess.run([sys.executable, "-c", READS], check=True, cwd=tmp_path, env=environment)
-    saved = ROOT / "results" / "0001_cpu-amd-epyc_torch2.14.1_20261120.json"
+    saved = ROOT / "results" / "0001_cpu-amd-epyc_torch2.14.1_20261128.json"
     command = [sys.executable, "-m", "model_benchmarks", "show", str(saved)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "clip-vit-b32" in done.stdout

@@ -37,7 +37,7 @@ from tools.mutations import Mutation, mutations
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "damage-check.json"
-_TEMPLATE = ROOT / "results" / "0001_cpu-amd-epyc_torch2.14.1_20261120.json"
+_TEMPLATE = ROOT / "results" / "0001_cpu-amd-epyc_torch2.14.1_20261128.json"
 _COUNT, _SEED = 2000, 14
 _CASES, _ROUNDS = 3, 30
 _CHARTS = 0.1  # of the reports that have charts too, which take over a second

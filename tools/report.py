@@ -27,7 +27,7 @@ from tools.finding import Finding, conclude, findings_markdown
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "report-check.json"
-_TEMPLATE = ROOT / "results" / "0001_cpu-amd-epyc_torch2.14.1_20261120.json"
+_TEMPLATE = ROOT / "results" / "0001_cpu-amd-epyc_torch2.14.1_20261128.json"
 _CASES, _ROUNDS = 1000, 300
 _RUNS, _CASES_A_RUN, _REPEATS = 200, 100, 5
 _BATCHES = (1, 2, 4, 8)

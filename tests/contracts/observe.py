@@ -158,7 +158,7 @@ def observations() -> Iterator[tuple[str, Callable[[], str]]]:
     for name in ("speedups", "speedup-yolov8n"):
         yield f"{name}.speedup.md", lambda file=runs[name]: _said(show.main, [str(file), "--speedup", "--markdown"])
         yield f"{name}.speedup.txt", lambda file=runs[name]: _said(show.main, [str(file), "--speedup"])
-    epyc, xeon = (next(file for name, file in runs.items() if name.startswith(number)) for number in ("0001", "0002"))
+    epyc, xeon = (runs[name] for name in sorted(runs) if name.endswith(("20261120", "20261121")))
     pairs = {
         "two-machines": (epyc, xeon),
         "two-runs": (runs["history-0003"], runs["budgets"]),
