@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from fixtures.models.yolo import import_ultralytics
 from fixtures.record.record import Record
 from fixtures.record.saved import read_saved
 from fixtures.report.__main__ import main
 from fixtures.report.contents import contents
-from tests.conftest import RECORD
+from tests.conftest import RECORD, ROOT, Run
 from tests.saved import H200, detectors, save, timed
 
 
@@ -56,14 +59,71 @@ def test_one_case_of_a_model_is_one_file_in_the_exchange_layout(tmp_path: Path) 
     }
 
 
-def test_several_cases_of_a_model_are_a_folder(tmp_path: Path) -> None:
+def test_every_model_has_its_file_and_further_cases_lie_beside_it(tmp_path: Path) -> None:
     out = exported(tmp_path, "bench", detectors())
     assert sorted(str(file.relative_to(out)) for file in out.rglob("*.json")) == [
-        "fast/forward-fp32-b1-640.json",
+        "fast.json",
         "fast/forward-fp32-b8-640.json",
         "small.json",
         "worse.json",
     ]
+    assert json.loads((out / "fast.json").read_text())["metadata"]["batch"] == 1
+
+
+def test_the_file_of_a_model_is_of_its_forward_pass_as_the_baseline_at_its_own_size(tmp_path: Path) -> None:
+    """With the default batches no model had one, and with --images the layout changed."""
+    main = timed(10.0, model="a", batch=2, imgsz=640, imgsz_native=640)
+    others = [
+        timed(80.0, main, batch=8, gflops=32.0),
+        timed(4.0, main, imgsz=320, gflops=2.0),
+        timed(40.0, main, imgsz=1280, gflops=32.0),
+        timed(5.0, main, batch=1, precision="int8", baseline="fp32-eager", gflops=4.0),
+        timed(6.0, main, batch=1, precision="bf16", gflops=4.0),
+        timed(1.0, main, batch=1, workload="preprocess", gflops=0.0, params=None),
+        timed(2.0, main, batch=1, workload="nms", gflops=0.0),
+        timed(9.0, main, batch=1, workload="window", gflops=4.0),
+    ]
+    for order in (others, others[::-1]):
+        out = exported(tmp_path, "bench", [*order, main])
+        content = json.loads((out / "a.json").read_text())
+        assert (content["latency"]["p50_ms"], content["metadata"]["batch"]) == (10.0, 2)
+        assert len(list((out / "a").iterdir())) == 8
+
+
+def test_without_a_forward_pass_it_is_of_what_does_the_most_work(tmp_path: Path) -> None:
+    parts = [("image_encoder", 1, 8.8), ("similarity", 8, 118.2), ("similarity", 1, 14.775), ("text_encoder", 1, 6.0)]
+    records = [timed(10.0, model="clip", workload=name, batch=batch, gflops=work) for name, batch, work in parts]
+    out = exported(tmp_path, "bench", records)
+    content = json.loads((out / "clip.json").read_text())
+    assert (content["model_complexity"]["gflops"], content["metadata"]["batch"]) == (14.775, 1)
+
+
+@pytest.mark.slow
+def test_the_ten_lines_of_the_docs_read_a_sweep_of_six_weights(
+    project: pytest.Pytester, run: Run, photos: Path
+) -> None:
+    """By the default batches, with images of one's own and without: nothing changes in the script."""
+    lines = (ROOT / "docs" / "reports.md").read_text().partition("```python\n")[2].partition("```")[0]
+    (project.path / "read.py").write_text("import matplotlib\nmatplotlib.use('agg')\n" + lines)
+    for index in range(6):
+        weights = project.path / "runs" / f"ablation{index}" / "weights"
+        weights.mkdir(parents=True)
+        torch.manual_seed(index)
+        detector = import_ultralytics().YOLO(("yolov8n.yaml", "yolo11n.yaml")[index % 2]).model
+        torch.save({"model": detector, "train_args": {}, "epoch": -1}, weights / "best.pt")
+    tables = []
+    for images in ((), (f"--images={photos}",)):
+        arguments = ("-k", "yolo", "--weights=runs/*/weights/best.pt", "--imgsz=64", "--iters=3", "--warmup=1")
+        result = run(*arguments, "--export=bench", *images)
+        assert result.ret == 0
+        script = subprocess.run([sys.executable, "read.py"], cwd=project.path, capture_output=True, text=True)
+        assert script.returncode == 0, script.stderr
+        rows = [line.split(" | ")[:3] for line in script.stdout.splitlines()]
+        assert (project.path / "params-latency.png").is_file()
+        assert [row[0] for row in rows[2:]] == [f"| ablation{index}" for index in (1, 3, 5, 0, 2, 4)]
+        tables.append(rows)
+    assert tables[0] == tables[1]
+    assert len(list((project.path / "results" / "bench" / "ablation0").iterdir())) > 2
 
 
 def test_names_from_outside_lead_nowhere_and_clash_nowhere(tmp_path: Path) -> None:
@@ -107,24 +167,22 @@ def test_cases_of_several_machines_are_kept_apart(tmp_path: Path) -> None:
     assert sum(name.endswith("(AMD EPYC)") for name in names) == 2
     assert set(json.loads((tmp_path / "bencher").read_text())) == set(names)
     memory = {
-        path.name: json.loads(path.read_text())["memory"]["peak_gpu_mem_MB"]
-        for path in (tmp_path / "bench" / "small").iterdir()
+        str(path.relative_to(tmp_path / "bench")): json.loads(path.read_text())["memory"]["peak_gpu_mem_MB"]
+        for path in (tmp_path / "bench").rglob("*.json")
     }
-    assert memory == {
+    assert {name.removeprefix("small/"): peak for name, peak in memory.items()} == {
+        "small.json": None,
         "forward-fp32-b1-640-AMD-EPYC.json": None,
-        "forward-fp32-b1-640-AMD-EPYC~2.json": None,
         "forward-fp32-b1-640-NVIDIA-H200.json": 1.0,
         "forward-fp32-b1-640-NVIDIA-H200~2.json": 1.0,
     }
 
 
-def test_of_a_model_that_has_several_cases_now_the_single_file_goes(tmp_path: Path) -> None:
+def test_somebodys_file_of_a_models_name_stays(tmp_path: Path) -> None:
     out = exported(tmp_path, "bench", detectors()[:2])
-    assert (out / "fast.json").exists()
-    exported(tmp_path, "bench", detectors()[1:])
-    assert (len(list((out / "fast").iterdir())), (out / "fast.json").exists()) == (2, False)
+    exported(tmp_path, "bench", detectors()[1:])  # one of its own is written again
     (out / "fast.json").write_text('{"mine": 1}')
-    exported(tmp_path, "bench", detectors()[1:])
+    assert main([str(tmp_path / "run.json"), f"--export=bench={out}"]) == 2
     assert (out / "fast.json").read_text() == '{"mine": 1}'
 
 

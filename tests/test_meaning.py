@@ -107,7 +107,7 @@ def test_what_a_field_can_be() -> None:
     rates = {"throughput_mean_per_s", "throughput_p50_per_s", "qps_window_per_s", "best_throughput_per_s"}
     speedups = {"speedup", "speedup_low", "speedup_high"}
     samples = {f"speedup_{name}samples_ms" for name in ("", "baseline_", "alone_", "baseline_alone_")}
-    sizes = {"batch", "imgsz", "iters", "best_batch", "throughput_curve", "process_rounds"}
+    sizes = {"batch", "imgsz", "imgsz_native", "iters", "best_batch", "throughput_curve", "process_rounds"}
     positive = {name for name, meaning in MEANINGS.items() if meaning.sign == "positive"}
     assert positive == {*latencies, *rates, *speedups, *samples, *sizes, "canary_matmul_ms", "canary_copy_ms"}
     any_sign = {name for name, meaning in MEANINGS.items() if meaning.sign == "any"}

@@ -225,7 +225,8 @@ def test_places_and_conclusions_agree(tmp_path: Path) -> None:
     assert "a forward (700 MiB) and b forward (700 MiB) need the least memory." in text
     assert "| – | b forward int8 ! | 224 |" in text
     # What the client takes says nothing of the model.
-    assert "https://example.org, images/s: c forward (1) and d forward (1) are not told apart as the fastest." in text
+    tied = "c forward (1) and d forward (1) are not told apart as the fastest."
+    assert f"https://example.org, your own, forward: images/s: {tied}" in text
     remote = [row for row in markdown_tables(text)["Comparison"] if row["machine"].startswith("https")]
     assert {row["peak MiB"] for row in remote} == {"–"}
 
@@ -239,3 +240,24 @@ def test_where_no_larger_batch_pays_that_is_said(tmp_path: Path) -> None:
     gains = [timed(40.0 * batch**0.5, small, batch=batch, model="gains") for batch in (1, 4)]
     save(tmp_path / "run.json", [*worse, *gains])
     assert "pays most for gains forward at 640 px, batch 4 (2.00 times), least for small" in report_on(tmp_path)
+
+
+def test_a_stage_has_no_place_beside_the_whole_and_tasks_none_beside_each_other(tmp_path: Path) -> None:
+    """ "nms is the fastest" was said of a detector, and of CLIP that it beats BLIP-2."""
+    small, fast, _, _ = detectors()
+    stages = [timed(1.0, each, workload="nms", gflops=0.0) for each in (small, fast)]
+    blip = timed(300.0, small, model="blip", task="captioning", params=3_000_000_000)
+    several = timed(2.0, small, model="crowded", task="captioning", process_of_its_own=False)
+    save(tmp_path / "run.json", [small, fast, *stages, blip, several])
+    text = report_on(tmp_path)
+    assert "AMD EPYC, object detection, nms: images/s: small nms (1000) and fast nms (1000) are not told apart" in text
+    assert "object detection, forward: images/s: fast forward (50) is the fastest" in text
+    every = all_tables(text)["Rankings"][-2:]
+    assert text.index("every model by latency") < text.index("every model by memory")
+    assert [[row["model"] for row in rows] for rows in every] == [
+        ["crowded", "fast", "small", "blip"],
+        ["small", "fast", "blip"],
+    ]
+    assert {row["workload"] for rows in every for row in rows} == {"forward"}
+    save(tmp_path / "run.json", [small, fast])
+    assert "every model by" not in report_on(tmp_path)
