@@ -36,3 +36,14 @@ def test_nms(model, prediction_batches, measure) -> None:
         pytest.skip("a classifier predicts no boxes")
     boxes = measure(model.non_max_suppression, prediction_batches)
     assert len(boxes) == prediction_batches.batch
+
+
+@pytest.mark.trained
+def test_end_to_end(model, photo_batches, measure) -> None:
+    """From decoded images to boxes: letterbox, upload, forward pass and NMS in one call."""
+    if photo_batches.image_set.is_synthetic:
+        pytest.skip(NEEDS_PHOTOS)
+    if model.task == "classify":
+        pytest.skip("a classifier predicts no boxes")
+    boxes = measure(model.detect, photo_batches)
+    assert len(boxes) == photo_batches.batch

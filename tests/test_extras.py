@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from fixtures.measure.money import money
 from fixtures.measure.peaks import Peaks, bound_of
 from fixtures.measure.sizes import safetensors_bytes, stored_bytes
 from fixtures.measure.window import Repeated
-from fixtures.record.groups import Money, Window
+from fixtures.record.groups import BestBatch, Money, Window
 from fixtures.record.notes import absent
 from tests.conftest import OWN, Run, Saved, info_of, no_traceback
 from tests.tiny import small_clip
@@ -240,9 +241,43 @@ def test_prices() -> None:
     assert found.best_cost_per_1000 is None
 
 
-def test_a_price_that_means_nothing_is_a_usage_error(run: Run) -> None:
-    result = run(*OWN, "--price-per-hour=-2")
+@pytest.mark.parametrize(
+    ("rate_per_s", "served", "best", "machines"),
+    [(None, 10.0, None, None), (9.0, 10.0, None, 1), (10.0, 10.0, None, 1), (10.5, 10.0, None, 2), (250, 10, 40.0, 7)],
+)
+def test_a_day_is_of_the_machines_that_the_asked_rate_takes(
+    rate_per_s: float | None, served: float, best: float | None, machines: int | None
+) -> None:
+    """It was 24 times the price of an hour for every model, however slow."""
+    searched = [] if best is None else [BestBatch(best_throughput_per_s=best)]
+    (found,) = money(Price(2.0, "EUR"), served, searched, rate_per_s)
+    assert isinstance(found, Money)
+    assert (found.machines_needed, found.cost_per_day) == (machines, 48.0 * (machines or 1))
+    assert found.rate_per_s == rate_per_s
+
+
+def test_a_rate_is_asked_of_a_whole_run(run: Run, saved: Saved) -> None:
+    result = run(*OWN, "--price-per-hour=1:EUR", "--rate=1e9", "--benchmark-json=out.json")
+    info = info_of(saved)
+    assert info["machines_needed"] == math.ceil(1e9 / info["throughput_mean_per_s"]) > 1
+    assert info["cost_per_day"] == 24 * info["machines_needed"]
+    result.stdout.fnmatch_lines(["*machines_needed*"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--price-per-hour=-2",), "--price-per-hour: expected a price of 0 or more*"),
+        (("--rate=5",), "--rate: says what its machines cost; give --price-per-hour too"),
+        (("--rate=many", "--price-per-hour=2"), "--rate: expected a number of samples a second above 0, got 'many'"),
+        (("--rate=0", "--price-per-hour=2"), "--rate: expected a number of samples a second above 0, got '0'"),
+        (("--rate=inf", "--price-per-hour=2"), "--rate: expected a number of samples a second above 0, got 'inf'"),
+    ],
+)
+def test_a_price_or_a_rate_that_means_nothing_is_a_usage_error(run: Run, options: tuple[str, ...], said: str) -> None:
+    result = run(*OWN, *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {said}"])
     no_traceback(result)
 
 

@@ -229,7 +229,7 @@ def test_a_case_leaves_the_front_only_for_one_that_is_surely_faster(tmp_path: Pa
 def test_a_limit_that_the_next_process_may_miss_is_no_recommendation(tmp_path: Path) -> None:
     budget = Budget("tight", (parse_limit("latency", "< 50 ms", "must", "test"),))
     for ms, verdict in ((30.0, "recommended"), (48.0, "perhaps"), (52.0, "perhaps"), (80.0, "none fits; closest")):
-        record = replace(timed(ms, model="a", batch=1), latency_p95_ms=None)
+        record = replace(timed(ms, model="a", batch=1), latency_p95_ms=ms)
         (_, shown), *_ = scenarios(report_of(tmp_path, [record]), [budget]).tables
         assert shown.rows[0][shown.headings.index("verdict")] == verdict
     fps = Budget("fast", (parse_limit("fps", "> 20", "must", "test"),))
@@ -357,3 +357,19 @@ def test_of_versions_that_differ_between_what_is_shown_each_is_told(tmp_path: Pa
     assert "torch 9.9.9 / 2.14.1, numpy 2.4.6" in contents(runs).machines[0].software
     runs[1] = read_saved(save(tmp_path / "all.json", [small, fast], machine=newer, taken="2026-11-21T00:00:00+00:00"))
     assert "torch 9.9.9, numpy" in contents(runs).machines[0].software
+
+
+def test_between_a_variant_and_its_baseline_their_alternation_decides(tmp_path: Path) -> None:
+    """The table of speed-ups said 1.66 times, the ranking below it that the two cannot be told apart."""
+    base = timed(40.0, model="net", batch=1)
+    compared = {"baseline": "fp32-eager", "runtime": "compile"}
+    quick = replace(timed(35.0, base), **compared, speedup=1.6, speedup_low=1.5, speedup_high=1.7)
+    other = timed(36.0, model="other", batch=1)
+    for low, high, places in ((1.5, 1.7, (1, 1, 2)), (0.95, 1.1, (1, 1, 1)), (0.5, 0.6, (2, 1, 1))):
+        records = [base, replace(quick, speedup_low=low, speedup_high=high), other]
+        cases = report_of(tmp_path, records).cases
+        (ranked,) = rankings(cases)
+        found = {(each.case.record.model, each.case.record.runtime): each.speed for each in ranked}
+        assert (found["net", "compile"], found["other", "eager"], found["net", "eager"]) == places
+        beaten = {case.record.runtime: by.record.runtime for case, by in fronts(cases)[0].beaten_by}
+        assert beaten == ({"eager": "compile"} if low > 1 else {"compile": "eager"} if high < 1 else {})

@@ -104,7 +104,7 @@ def test_what_no_run_of_equal_code_changes() -> None:
 def test_what_a_field_can_be() -> None:
     """Of a file that says otherwise the record is damaged; else a logarithm or a ratio of it would be nothing."""
     latencies = {f"latency_{name}_ms" for name in ("mean", "min", "max", "p50", "p90", "p95", "p99", "per_sample")}
-    rates = {"throughput_mean_per_s", "throughput_p50_per_s", "qps_window_per_s", "best_throughput_per_s"}
+    rates = {"throughput_mean_per_s", "throughput_p50_per_s", "qps_window_per_s", "best_throughput_per_s", "rate_per_s"}
     speedups = {"speedup", "speedup_low", "speedup_high"}
     samples = {f"speedup_{name}samples_ms" for name in ("", "baseline_", "alone_", "baseline_alone_")}
     sizes = {"batch", "imgsz", "imgsz_native", "iters", "best_batch", "throughput_curve", "process_rounds"}
@@ -118,6 +118,7 @@ def test_what_a_field_can_be() -> None:
 def test_what_is_off_from_process_to_process_as_the_p50_is() -> None:
     follow = {name for name, meaning in MEANINGS.items() if meaning.as_p50}
     costs = {"cost_per_1000", "cost_per_million", "cost_per_day", "best_cost_per_1000", "best_cost_per_million"}
+    costs.add("machines_needed")
     times = {"latency_p50_ms", "latency_per_sample_ms", "wall_p50_ms", "throughput_p50_per_s"}
     assert follow == {*times, *costs, "mfu", "mbu", "agreement_max_abs", "agreement_max_rel"}
 

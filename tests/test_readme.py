@@ -125,9 +125,9 @@ def test_the_picture_loads_nothing_from_elsewhere() -> None:
 
 def test_the_reports_pictures_are_those_of_the_committed_report() -> None:
     pictures = PAGES[ROOT / "docs" / "reports.md"].split("<!-- pictures", 1)[1].split("<!-- end of pictures -->")[0]
-    names = re.findall(r"\(\.\./results/report/([^)]+)\)", pictures)
-    report = (ROOT / "results" / "report" / "report.md").read_text()
+    names = re.findall(r"\(report/([^)]+)\)", pictures)
+    report = (ROOT / "docs" / "report" / "report.md").read_text()
     for name in names:
-        assert (ROOT / "results" / "report" / name).is_file()
+        assert (ROOT / "docs" / "report" / name).is_file()
         assert f"({name})" in report
     assert {name.partition("-1-")[0].partition("-2-")[0] for name in names} == {*KINDS} - {"energy"}

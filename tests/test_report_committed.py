@@ -126,8 +126,8 @@ def test_all_that_was_measured_is_in_the_table_of_records(committed: Path) -> No
 
 
 def test_the_committed_report_is_that_of_the_committed_baselines(committed: Path) -> None:
-    """`python -m fixtures.report results --out results/report` again after a baseline or the report changes."""
-    assert (ROOT / "results" / "report" / "report.md").read_text() == (committed / "report.md").read_text()
+    """`python -m fixtures.report results --out docs/report` again after a baseline or the report changes."""
+    assert (ROOT / "docs" / "report" / "report.md").read_text() == (committed / "report.md").read_text()
 
 
 def test_the_run_names_are_those_of_the_files(tmp_path: Path) -> None:

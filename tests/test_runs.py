@@ -148,18 +148,21 @@ def test_trained_yolo_is_split_into_stages_on_real_images_only(
     import_ultralytics().YOLO("yolov8n.yaml", verbose=False).save(str(project.path / "best.pt"))
     args = ("-k", "yolo", "--weights=mine=best.pt", "--batch=1", "--imgsz=64", "--iters=3")
     result = run(*args)
-    result.assert_outcomes(passed=1, skipped=2)
+    result.assert_outcomes(passed=1, skipped=3)
     result.stdout.fnmatch_lines(["*how many boxes NMS sorts out depends on what the images show; give --images=DIR"])
     project.mkdir("photos")
     for index in range(4):
         Image.new("RGB", (80, 60), (index, 9, 200)).save(project.path / f"photos/{index}.png")
-    run(*args, "--images", "photos", "--benchmark-json=out.json").assert_outcomes(passed=3)
+    run(*args, "--images", "photos", "--benchmark-json=out.json").assert_outcomes(passed=4)
     benchmarks = saved()
-    stages = {f"test_{stage}[mine-fp32-b1-64]" for stage in ("forward", "preprocess", "nms")}
+    stages = {f"test_{stage}[mine-fp32-b1-64]" for stage in ("forward", "preprocess", "nms", "end_to_end")}
     assert set(benchmarks) == stages
     info = benchmarks["test_forward[mine-fp32-b1-64]"]["extra_info"]
     assert (info["fused"], info["params"]) == (True, 3_157_200)
     assert info["weights"].startswith("file:best.pt:")
+    whole = benchmarks["test_end_to_end[mine-fp32-b1-64]"]["extra_info"]
+    assert whole["gflops"] == info["gflops"]
+    assert (whole["throughput_unit"], whole["inputs_digest"]) == ("images/s", info["inputs_digest"])
 
 
 ECHO = """
