@@ -323,6 +323,9 @@ def test_a_drop_in_quality_asks_for_distillation(record: Record) -> None:
     assert "fell by 5.0 % against fp32 (over 3 %): distillation" in advice(lower, ("latency", "< 1 s"), others=(full,))
     assert "distillation" not in advice(replace(lower, top1_accuracy=0.78), ("latency", "< 1 s"), others=(full,))
     assert quality_drop(full, [full]) is None
+    # a loss of the user's own may be below zero, where less is worse too
+    before, after = replace(record, own_metric=-1.0), replace(record, precision="bf16", own_metric=-2.0)
+    assert quality_drop(after, [before, after]) == ("own_metric", pytest.approx(1.0))
     assert quality_drop(replace(lower, imgsz=320), [full]) is None
     assert quality_drop(replace(lower, quality_data="labels:other.csv"), [full]) is None
 

@@ -159,6 +159,7 @@ def test_trained_yolo_is_split_into_stages_on_real_images_only(
     assert set(benchmarks) == stages
     info = benchmarks["test_forward[mine-fp32-b1-64]"]["extra_info"]
     assert (info["fused"], info["params"]) == (True, 3_157_200)
+    assert (info["imgsz"], info["imgsz_native"]) == (64, 640)
     assert info["weights"].startswith("file:best.pt:")
     whole = benchmarks["test_end_to_end[mine-fp32-b1-64]"]["extra_info"]
     assert whole["gflops"] == info["gflops"]
