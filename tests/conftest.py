@@ -26,6 +26,7 @@ from fixtures.cases.variants import Variant
 from fixtures.devices.cpu import Cpu
 from fixtures.inputs import synthetic
 from fixtures.record.record import Record
+from tests.record import RECORD
 from tests.tiny import TINY
 from tools.browser import NONE_FOUND, chromium, found
 
@@ -185,7 +186,9 @@ def photos(tmp_path: Path) -> Path:
 def run(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
     """Runs `pytest benchmarks ARGS` in the project, in this process."""
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(gc, "get_freeze_count", lambda: 1)  # it counts, and what is imported here are millions
+    # It counts, and what is imported here are millions; and that stays frozen for the next test.
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: 1)
+    monkeypatch.setattr(gc, "unfreeze", lambda: None)
     threads = torch.get_num_threads()
 
     def run_benchmarks(*args: str) -> pytest.RunResult:
@@ -217,67 +220,6 @@ def remote(project: pytest.Pytester) -> Callable[..., None]:
         (project.path / "remote.toml").write_text("\n".join(lines) + "\n[price]\nper_call = 0.002\n")
 
     return write
-
-
-RECORD = Record(
-    model="net",
-    family="custom",
-    task="your own",
-    workload="forward",
-    weights="random:42",
-    batch=8,
-    imgsz=224,
-    precision="fp32",
-    device="cpu",
-    device_name="AMD EPYC",
-    runtime="eager",
-    threads=2,
-    seed=42,
-    inputs_digest="a" * 64,
-    inputs_count=200,
-    inputs_list="results/inputs/synthetic-200-42.json",
-    warmup=3,
-    iters=100,
-    fused=None,
-    params=25_557_032,
-    params_trainable=25_557_032,
-    weights_bytes=102_228_128,
-    gmacs=4.0,
-    gflops=8.0,
-    flops_counter="by hand",
-    flops_uncounted_ops=(),
-    latency_mean_ms=10.0,
-    latency_std_ms=0.5,
-    latency_min_ms=9.0,
-    latency_max_ms=12.0,
-    latency_p50_ms=10.0,
-    latency_p90_ms=11.0,
-    latency_p95_ms=11.5,
-    latency_p99_ms=None,
-    latency_per_sample_ms=1.25,
-    latency_clock="perf_counter",
-    wall_p50_ms=10.0,
-    enqueue_p50_ms=None,
-    launch_bound=None,
-    time_to_first_token_ms=None,
-    throughput_mean_per_s=800.0,
-    throughput_p50_per_s=800.0,
-    throughput_unit="images/s",
-    device_before_load_bytes=None,
-    device_model_bytes=None,
-    device_allocated_bytes=None,
-    device_reserved_bytes=None,
-    peak_device_allocated_bytes=None,
-    peak_device_reserved_bytes=None,
-    host_before_bytes=500 * 2**20,
-    peak_host_bytes=700 * 2**20,
-    load_s=0.5,
-    first_call_ms=20.0,
-    flags=(),
-    output_digest="b" * 64,
-    output_finite=True,
-    notes=(),
-)
 
 
 @pytest.fixture

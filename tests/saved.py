@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fixtures.record.record import Record
-from tests.conftest import RECORD
+from tests.record import RECORD
 
 COMMIT = "c2f1587a67fbaea7e46ad5cd7c29cdd7da4f38f6"
 MACHINE = {

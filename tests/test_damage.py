@@ -18,7 +18,8 @@ from fixtures.judge.baseline import read_baseline
 from fixtures.record.saved import ForeignError, SavedError, read_saved
 from fixtures.report import __main__ as report
 from fixtures.show import __main__ as show
-from tests.conftest import RECORD, ROOT
+from tests.conftest import ROOT
+from tests.record import RECORD
 from tests.saved import save, timed
 from tools.damage import examined
 

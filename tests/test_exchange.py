@@ -16,7 +16,8 @@ from fixtures.record.record import Record
 from fixtures.record.saved import read_saved
 from fixtures.report.__main__ import main
 from fixtures.report.contents import contents
-from tests.conftest import RECORD, ROOT, Run
+from tests.conftest import ROOT, Run
+from tests.record import RECORD
 from tests.saved import H200, detectors, save, timed
 
 

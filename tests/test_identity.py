@@ -22,7 +22,8 @@ from fixtures.record.saved import SavedRun, read_saved
 from fixtures.report.contents import contents
 from fixtures.report.overview import flags
 from fixtures.report.sides import compared, runs
-from tests.conftest import RECORD, ROOT
+from tests.conftest import ROOT
+from tests.record import RECORD
 from tests.saved import H200, MACHINE, case_id, detectors, save, timed
 from tests.test_history import series_in
 

@@ -23,7 +23,8 @@ from fixtures.workers.journal import CaseRun
 from fixtures.workers.link import Finished, Ready, Rounds
 from fixtures.workers.places import BASE, HEAD
 from fixtures.workers.process import Command
-from tests.conftest import RECORD, Run, Saved
+from tests.conftest import Run, Saved
+from tests.record import RECORD
 from tests.test_settings import parsed
 
 FAMILY = Family("custom", "your own", (1,), "forward", (), lambda spec, build: None)  # type: ignore[arg-type, return-value]

@@ -14,7 +14,8 @@ import pytest
 
 from fixtures.record.saved import read_saved
 from fixtures.report.__main__ import main
-from tests.conftest import RECORD, ROOT
+from tests.conftest import ROOT
+from tests.record import RECORD
 from tests.reports import markdown_tables
 from tests.saved import save
 

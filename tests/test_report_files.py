@@ -19,7 +19,8 @@ from fixtures.report.__main__ import main
 from fixtures.report.build import build
 from fixtures.report.contents import contents
 from fixtures.report.page.data import page_data
-from tests.conftest import RECORD, ROOT
+from tests.conftest import ROOT
+from tests.record import RECORD
 from tests.reports import report_on
 from tests.saved import H200, detectors, save, timed
 

@@ -11,7 +11,7 @@ import pytest
 from fixtures.record.saved import SavedError
 from fixtures.record.sources import find_runs
 from fixtures.report.__main__ import main
-from tests.conftest import RECORD
+from tests.record import RECORD
 from tests.saved import save, timed
 
 MEASURED = {"data": [0.01, 0.02]}
