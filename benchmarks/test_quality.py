@@ -1,7 +1,7 @@
 """Quality: how good the answers are, on your data, and what they cost on the way.
 
-Run when its data is given (--captions, --labels, --metric, --quality) or this file is named; random weights are
-refused.
+Run when its data is given (--captions, --labels, --annotations, --metric, --quality) or this file is named; random
+weights are refused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.quality import evaluate
 
-pytestmark = pytest.mark.opt_in("captions", "labels", "metric", "quality")
+pytestmark = pytest.mark.opt_in("captions", "labels", "annotations", "metric", "quality")
 
 
 @pytest.mark.family("clip")
@@ -38,10 +38,17 @@ def test_captions(model, main_batches, examine, measure) -> None:
     measure(model.image_part, main_batches, found=examine(evaluate.captions, "captions"))
 
 
+@pytest.mark.family("sam")
+@pytest.mark.data("annotations")
+def test_segmentation(main_call, main_batches, examine_masks, measure) -> None:
+    """Overlap of masks with those of --annotations, each object asked for by its box and by one point."""
+    measure(main_call, main_batches, found=examine_masks(main_call))
+
+
 @pytest.mark.family("yolo")
-@pytest.mark.data("images")
+@pytest.mark.data("annotations", "images")
 def test_detection(main_call, main_batches, examine_detector, measure) -> None:
-    """mAP50 and mAP50-95 on the val split of --images=data.yaml, by ultralytics' own `val`."""
+    """COCO's AP of what is timed on --annotations or the val split of --images=data.yaml, ultralytics' mAP beside."""
     measure(main_call, main_batches, found=examine_detector())
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.judge.budgets import Budget, BudgetError, Limit, built_in, find_budget, parse_limit
-from fixtures.judge.fit import CaseFit, Check, check, fit
+from fixtures.judge.budgets import Budget, built_in, find_budget
+from fixtures.judge.checks import Check
+from fixtures.judge.fit import CaseFit, check, fit
+from fixtures.judge.limits import BudgetError, Limit, parse_limit
 from fixtures.record.record import Record
 from fixtures.show import budget_table
 from tests.conftest import OWN, Run, no_traceback
@@ -180,7 +182,7 @@ def test_what_was_not_measured_is_unknown_with_what_would_measure_it(record: Rec
 def test_what_belongs_to_the_model_may_stand_in_another_of_its_cases(record: Record) -> None:
     judged = replace(record, map50_95=0.5, imgsz=320)
     found = verdict("map", "> 0.4", record, judged)
-    assert (found.measured, found.note) == (0.5, "measured at 320 px")
+    assert (found.measured, found.note) == (0.5, "map50_95 measured at 320 px")
     assert verdict("map", "> 0.4", record, replace(judged, model="other")).verdict == "unknown"
     assert verdict("map", "> 0.4", record, replace(judged, precision="bf16")).verdict == "unknown"
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fixtures.inputs.decoding import InputsError, decode
 from fixtures.inputs.images import ImageSet, fixed_images
-from fixtures.inputs.photos import InputsError, candidates, decode
+from fixtures.inputs.photos import candidates
 from tests.test_settings import parsed
 
 

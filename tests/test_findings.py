@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from fixtures.judge.budgets import Budget, built_in, parse_limit
+from fixtures.judge.budgets import Budget, built_in
 from fixtures.judge.fit import fit
+from fixtures.judge.limits import parse_limit
 from fixtures.record.record import Record
 from fixtures.record.saved import read_saved
 from fixtures.report import sides

@@ -18,8 +18,9 @@ from PIL import Image
 
 from fixtures.config.settings import Settings
 from fixtures.inputs import synthetic
+from fixtures.inputs.decoding import InputsError, decode
 from fixtures.inputs.images import fixed_images
-from fixtures.inputs.photos import InputsError, choose, decode
+from fixtures.inputs.photos import choose
 from tests.test_settings import parsed
 
 ROOT = Path(__file__).parent.parent

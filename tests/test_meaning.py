@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.history.series import Mark, Series
 from fixtures.history.shifts import shifts_of
-from fixtures.judge.budgets import Limit
+from fixtures.judge.limits import Limit
 from fixtures.judge.pairs import Pair
 from fixtures.judge.rules import FIELDS, Rule, parse_rule
 from fixtures.judge.verdicts import SAVED, judge
@@ -85,6 +85,9 @@ def test_more_is_better_of_these_and_less_of_all_others() -> None:
         *("recall_at_1_text_to_image", "recall_at_5_text_to_image", "recall_at_10_text_to_image"),
         *("top1_accuracy", "precision_macro", "recall_macro", "f1_macro", "map50", "map50_95", "bleu", "own_metric"),
         *("agreement_cosine_mean", "agreement_cosine_min", "agreement_top1", "agreement_boxes"),
+        *(f"coco_ap{which}" for which in ("", "50", "75", "_small", "_medium", "_large")),
+        *(f"mask_iou_{prompt}{half}" for prompt in ("box", "point") for half in ("", "_over_half")),
+        "clip_score",
     )
     rates = ("throughput_mean_per_s", "throughput_p50_per_s", "qps_window_per_s", "best_throughput_per_s")
     use = ("samples_per_joule", "mfu", "mbu", "device_peak_gflops_per_s", "device_peak_gbytes_per_s")

@@ -15,8 +15,8 @@ import pytest
 from pytest_benchmark.utils import parse_compare_fail
 
 from fixtures.bench import checks_of
-from fixtures.judge.budgets import METRICS
 from fixtures.judge.comparison import compare, differences
+from fixtures.judge.limits import METRICS
 from fixtures.record.record import Record
 from fixtures.record.saved import SavedError, SavedRun, read_saved
 from fixtures.show.table import COLUMNS, table_text, write_csv

@@ -87,7 +87,7 @@ def test_ratios_over_the_baselines_record(record: Record) -> None:
         assert column in heading
     assert " 0.5 " in row  # memory
     assert " 0.25 " in row
-    assert row.endswith("0.020")
+    assert row.endswith("0.020~")
 
 
 def test_memory_of_a_process_that_held_several_models_is_no_ratio(record: Record) -> None:

@@ -88,3 +88,20 @@ def images_in(folder: Path, count: int = 4) -> list[str]:
     for index, name in enumerate(names):
         Image.fromarray(np.full((16, 16, 3), 20 * index, np.uint8)).save(folder / name)
     return names
+
+
+def small_sam(folder: Path) -> None:
+    """Images of 64 px."""
+    import torch
+    from transformers import SamConfig, SamModel
+
+    vision = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "global_attn_indexes": [0]}
+    sizes = {"image_size": 64, "patch_size": 16}
+    decoder = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_dim": 16}
+    torch.manual_seed(0)
+    config = SamConfig(
+        vision_config={**vision, **sizes, "output_channels": 32, "mlp_dim": 16, "num_pos_feats": 16},
+        prompt_encoder_config={**sizes, "hidden_size": 32, "image_embedding_size": 4},
+        mask_decoder_config={**decoder, "iou_head_hidden_dim": 16},
+    )
+    SamModel(config).save_pretrained(folder)
