@@ -28,6 +28,7 @@ from fixtures.inputs import synthetic
 from fixtures.record.record import Record
 from tests.record import RECORD
 from tests.tiny import TINY
+from tests.world import World
 from tools.browser import NONE_FOUND, chromium, found
 
 # A shell's background ignores Ctrl-C, and so would every run that a test starts.
@@ -220,6 +221,14 @@ def remote(project: pytest.Pytester) -> Callable[..., None]:
         (project.path / "remote.toml").write_text("\n".join(lines) + "\n[price]\nper_call = 0.002\n")
 
     return write
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World()
+    monkeypatch.setattr("fixtures.clock.perf_counter", lambda: made.now_us / 1e6)
+    monkeypatch.setattr("fixtures.clock.sleep", made.sleep)
+    return made
 
 
 @pytest.fixture

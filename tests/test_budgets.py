@@ -179,6 +179,22 @@ def test_what_was_not_measured_is_unknown_with_what_would_measure_it(record: Rec
     assert verdict("map", "> 0.4", record).verdict == "unknown"
 
 
+def test_memory_of_the_runtime_and_of_the_model_are_apart(record: Record) -> None:
+    """Nothing could keep 100 MB in a process that holds torch: then the model's own counts, and it is said."""
+    small = replace(record, host_increment_bytes=30_000_000)
+    found = verdict("memory", "< 100 MB", small)
+    assert (found.verdict, found.measured) == ("met", 30e6)
+    assert found.note == "the model's own; Python and torch take 524 MB before it, on no such device"
+    assert verdict("memory", "< 20 MB", small).verdict == "violated"
+    # where torch fits, the process is what is deployed
+    assert verdict("memory", "< 600 MB", small).measured == 700 * 2**20
+    assert verdict("memory", "< 600 MB", small).verdict == "violated"
+    # of an older record, of a GPU, and of a process that held others nothing is known or nothing changes
+    assert verdict("memory", "< 100 MB", record).verdict == "violated"
+    assert verdict("memory", "< 100 MB", replace(small, process_of_its_own=False)).verdict == "unknown"
+    assert verdict("memory", "< 100 MB", replace(small, peak_device_allocated_bytes=10**9)).verdict == "violated"
+
+
 def test_what_belongs_to_the_model_may_stand_in_another_of_its_cases(record: Record) -> None:
     judged = replace(record, map50_95=0.5, imgsz=320)
     found = verdict("map", "> 0.4", record, judged)

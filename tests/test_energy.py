@@ -17,31 +17,7 @@ from fixtures.inputs.batches import Call
 from fixtures.measure.energy import WINDOW_S, measure_energy
 from fixtures.measure.window import Repeated
 from fixtures.progress import Progress
-
-CALL_S, CALL_W, IDLE_W = 0.25, 100, 20
-
-
-class World:
-    """A clock that calls and sleep advance, and the energy that they take, microjoules."""
-
-    def __init__(self) -> None:
-        self.now_us = 0
-        self.uj = 0
-
-    def spend(self, seconds: float, watts: int) -> None:
-        self.now_us += round(seconds * 1e6)
-        self.uj += round(seconds * 1e6) * watts
-
-    def sleep(self, seconds: float) -> None:
-        self.spend(seconds, IDLE_W)
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    made = World()
-    monkeypatch.setattr("fixtures.clock.perf_counter", lambda: made.now_us / 1e6)
-    monkeypatch.setattr("fixtures.clock.sleep", made.sleep)
-    return made
+from tests.world import CALL_S, CALL_W, IDLE_W, World
 
 
 def repeated(world: World) -> Repeated:

@@ -90,7 +90,7 @@ def test_more_is_better_of_these_and_less_of_all_others() -> None:
         "clip_score",
     )
     rates = ("throughput_mean_per_s", "throughput_p50_per_s", "qps_window_per_s", "best_throughput_per_s")
-    use = ("samples_per_joule", "mfu", "mbu", "device_peak_gflops_per_s", "device_peak_gbytes_per_s")
+    use = ("clock_mean_mhz", "samples_per_joule", "mfu", "mbu", "device_peak_gflops_per_s", "device_peak_gbytes_per_s")
     found = {name for name in MEASURED_NUMBERS if MEANINGS[name].better == "more"}
     assert found == {*quality, *rates, *use, "speedup", "speedup_low", "speedup_high"}
 
@@ -112,7 +112,16 @@ def test_what_a_field_can_be() -> None:
     samples = {f"speedup_{name}samples_ms" for name in ("", "baseline_", "alone_", "baseline_alone_")}
     sizes = {"batch", "imgsz", "imgsz_native", "iters", "best_batch", "throughput_curve", "process_rounds"}
     positive = {name for name, meaning in MEANINGS.items() if meaning.sign == "positive"}
-    assert positive == {*latencies, *rates, *speedups, *samples, *sizes, "canary_matmul_ms", "canary_copy_ms"}
+    assert positive == {
+        *latencies,
+        *rates,
+        *speedups,
+        *samples,
+        *sizes,
+        "every_ms",
+        "canary_matmul_ms",
+        "canary_copy_ms",
+    }
     any_sign = {name for name, meaning in MEANINGS.items() if meaning.sign == "any"}
     assert {"own_metric", "agreement_cosine_min", "soak_growth_bytes_per_1000_calls", "power_mean_w"} <= any_sign
     assert not any_sign & {"params", "gflops", "peak_host_bytes", "device_peak_gbytes_per_s", "mfu", "load_s"}
