@@ -52,6 +52,13 @@ def test_detection(main_call, main_batches, examine_detector, measure) -> None:
     measure(main_call, main_batches, found=examine_detector())
 
 
+@pytest.mark.family("diffusion", "modules")
+@pytest.mark.data("quality")
+def test_clip_score(model, requests, examine_pictures, measure) -> None:
+    """How well images of the fixed prompts show what was asked for, by a CLIP model; what it costs is not timed."""
+    measure(model.generate, requests, found=examine_pictures())
+
+
 @pytest.mark.family("clip", "sam", "blip2", "yolo", "custom")
 @pytest.mark.data("metric")
 def test_own_metric(main_call, main_batches, own_metric, measure) -> None:
