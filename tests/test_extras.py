@@ -268,7 +268,7 @@ def test_a_rate_is_asked_of_a_whole_run(run: Run, saved: Saved) -> None:
     ("options", "said"),
     [
         (("--price-per-hour=-2",), "--price-per-hour: expected a price of 0 or more*"),
-        (("--rate=5",), "--rate: says what its machines cost; give --price-per-hour too"),
+        (("--rate=5",), "--rate: says what its machines cost; give --price-per-hour too, or --machine"),
         (("--rate=many", "--price-per-hour=2"), "--rate: expected a number of samples a second above 0, got 'many'"),
         (("--rate=0", "--price-per-hour=2"), "--rate: expected a number of samples a second above 0, got '0'"),
         (("--rate=inf", "--price-per-hour=2"), "--rate: expected a number of samples a second above 0, got 'inf'"),
