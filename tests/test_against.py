@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 
 from fixtures.config.option import child_arguments
+from fixtures.config.settings import settings_from
 from fixtures.models import PROTOCOL
 from fixtures.options import OPTIONS
 from fixtures.workers.code import Code
 from fixtures.workers.journal import CaseRun
 from fixtures.workers.link import Finished
+from fixtures.workers.mode import suite_options
 from fixtures.workers.places import BASE, HEAD
 from fixtures.workers.tree import base_tree
 from fixtures.workers.version import TreeError, find_version, is_tracked
 from tests.own_repository import commit, git, own_repository
+from tests.test_settings import DEFAULTS
 
 BENCHMARKS = [Path("benchmarks/test_a.py")]
 
@@ -200,7 +203,8 @@ def test_options_that_name_code_name_the_other_version_s(own: Path) -> None:
     """Pipelines and a metric of one's own; data is the same for both. A version without one pipeline has no contest."""
     for name in ("slow.py", "quick.py", "metric.py", "labels.csv"):
         (own / name).write_text("")
-    given = {"candidate": "quick.py", "baseline_module": "slow.py", "metric": "metric.py:score", "labels": "labels.csv"}
+    given = {"metric": "metric.py:score", "labels": "labels.csv"}
+    settings = settings_from({**DEFAULTS, "candidate": ["quick.py"], "baseline_module": "slow.py"}.get, own, lambda: 0)
     with base_tree(find_version("main", own, own, [own / "slow.py"]), own, own, [own / "slow.py"], []) as tree:
 
         def there(path: Path) -> Path:
@@ -209,10 +213,11 @@ def test_options_that_name_code_name_the_other_version_s(own: Path) -> None:
         top = there(own)
         always = {f"--metric={top / 'metric.py:score'}", f"--labels={own / 'labels.csv'}"}
         assert set(child_arguments(OPTIONS, given.get, own, there)) == always
+        assert not any("module" in each for each in suite_options({}.get, settings, tree))
         for name in ("slow.py", "quick.py"):
             (top / name).write_text("")
         modules = {f"--candidate={top / 'quick.py'}", f"--baseline-module={top / 'slow.py'}"}
-        assert set(child_arguments(OPTIONS, given.get, own, there)) == always | modules
+        assert modules <= set(suite_options({}.get, settings, tree))
 
 
 def told(side: str, sources: dict[str, str]) -> CaseRun:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.cases.own import OwnModelError, parse_modules
+from fixtures.cases.own import OwnModelError
+from fixtures.cases.pipeline_modules import parse_modules
 from fixtures.models.modules import PipelineOfYours, Seen, passes_of
 from tests.conftest import Run, Saved, no_traceback
 
@@ -176,13 +177,13 @@ def test_a_module_that_cannot_be_used_fails_in_one_line(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"candidate": "a.py"}, "--baseline-module: needed too"),
+        ({"candidate": ["a.py"]}, "--baseline-module: needed too"),
         ({"baseline_module": "a.py"}, "--candidate: needed too"),
-        ({"candidate": "a.py", "baseline_module": "b.py"}, "--baseline-module: no Python file"),
-        ({"candidate": "a.txt", "baseline_module": "a.py"}, "--candidate: no Python file"),
+        ({"candidate": ["a.py"], "baseline_module": "b.py"}, "--baseline-module: no Python file"),
+        ({"candidate": ["a.txt"], "baseline_module": "a.py"}, "--candidate: no Python file"),
     ],
 )
-def test_half_a_comparison_is_told(tmp_path: Path, given: dict[str, str], said: str) -> None:
+def test_half_a_comparison_is_told(tmp_path: Path, given: dict[str, Any], said: str) -> None:
     (tmp_path / "a.py").write_text("")
     with pytest.raises(OwnModelError, match=said):
         parse_modules(given.get, 10, None, tmp_path)
@@ -197,7 +198,7 @@ def test_two_modules_of_one_name_are_told_apart(tmp_path: Path) -> None:
     for folder in ("old", "new"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "pipe.py").write_text("")
-    given = {"candidate": "new/pipe.py", "baseline_module": "old/pipe.py"}
+    given: dict[str, Any] = {"candidate": ["new/pipe.py"], "baseline_module": "old/pipe.py"}
     assert [module.name for module in parse_modules(given.get, 10, None, tmp_path)] == [
         "baseline-pipe",
         "candidate-pipe",

@@ -67,6 +67,7 @@ def test_how_often_a_fresh_process_is_within_is_the_saved_one() -> None:
         "budget.txt",
         "diffusion.txt",
         "candidate.txt",
+        "candidates.txt",
     ],
 )
 def test_real_output_is_what_was_printed(name: str) -> None:

@@ -1,0 +1,109 @@
+"""A folder of candidates against one baseline: their order and names, one table, the reference asked once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.cases.own import OwnModelError
+from fixtures.cases.pipeline_modules import parse_modules
+from tests.conftest import Run, Saved, no_traceback
+from tests.test_candidate import CANDIDATES, COMMON, HEAD
+
+pytestmark = pytest.mark.usefixtures("in_one_process")
+INFERENCE = "def load():\n    pass\n\ndef inference({}):\n    pass\n"
+
+
+def named(folder: Path, *candidates: str, content: str = "", **more: str) -> list[str]:
+    """Names of a comparison's modules, of files that are all there."""
+    for file in ("base.py", "c/b.py", "c/a.py", "c/base.py", "x/pipe.py", "y/pipe.py"):
+        (folder / file).parent.mkdir(exist_ok=True)
+        if not (folder / file).exists():
+            (folder / file).write_text(content)
+    given: dict[str, Any] = {"candidate": list(candidates), "baseline_module": "base.py", **more}
+    return [module.name for module in parse_modules(given.get, 10, None, folder)]
+
+
+def test_candidates_come_in_the_order_given_and_of_a_glob_by_path(tmp_path: Path) -> None:
+    assert named(tmp_path, "x/pipe.py", "c/[ab].py") == ["base", "pipe", "a", "b"]
+    assert named(tmp_path, "c/b.py", "c/?.py", "c/b.py") == ["base", "b", "a"]  # each once
+
+
+def test_candidates_that_are_called_alike_are_told_apart_by_their_folder(tmp_path: Path) -> None:
+    assert named(tmp_path, "*/pipe.py") == ["base", "x-pipe", "y-pipe"]
+
+
+def test_the_baseline_in_a_folder_of_candidates_is_none_of_them(tmp_path: Path) -> None:
+    assert named(tmp_path, "c/*.py", baseline_module="c/base.py") == ["base", "a", "b"]
+    with pytest.raises(OwnModelError, match=r"--candidate: c/base\*.py is the baseline and nothing else"):
+        named(tmp_path, "c/base*.py", baseline_module="c/base.py")
+
+
+def test_an_empty_glob_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OwnModelError, match=r"--candidate: no file matches 'none/\*.py'"):
+        named(tmp_path, "none/*.py")
+
+
+def test_two_files_of_one_name_are_told(tmp_path: Path) -> None:
+    for folder in ("one/x", "two/x"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "pipe.py").write_text("")
+    with pytest.raises(OwnModelError, match=r"'x-pipe' would name several files \(.*\); rename one of them"):
+        named(tmp_path, "*/x/pipe.py")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["pipe, prompts", "pipe, prompts, generator, num_inference_steps", "pipe, prompts, steps, generator, more", ""],
+)
+def test_another_signature_is_told_before_anything_runs(tmp_path: Path, arguments: str) -> None:
+    (tmp_path / "other.py").write_text(INFERENCE.format(arguments))
+    with pytest.raises(OwnModelError) as error:
+        named(tmp_path, "c/a.py", "other.py")
+    assert str(error.value) == (
+        f"--candidate: other.py defines inference({arguments}); all of a comparison are called as inference(pipe, "
+        "prompts, num_inference_steps, generator), by position"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", ["pipe, prompts, steps, rng", "pipe, prompts, n, g, more=1", "*args", "p, q, *, a=1, b=2"]
+)
+def test_whatever_takes_the_four_is_fine(tmp_path: Path, arguments: str) -> None:
+    (tmp_path / "other.py").write_text(INFERENCE.format(arguments))
+    if arguments.startswith("p, q"):
+        with pytest.raises(OwnModelError, match="by position"):
+            named(tmp_path, "other.py")
+    else:
+        assert named(tmp_path, "other.py")[1] == "other"
+
+
+def test_one_table_and_the_reference_is_asked_once(run: Run, saved: Saved, project: pytest.Pytester) -> None:
+    """Four candidates, one of which raises: the others go on, and the reference draws its sixteen images once."""
+    (project.path / "candidates").mkdir()
+    project.makepyfile(common=COMMON, base=HEAD)
+    (project.path / "candidates" / "common.py").write_text(COMMON)
+    counting = "open('calls.txt', 'a').write(f'{len(prompts)} ')"
+    signature = "def inference(pipe, prompts, num_inference_steps, generator):\n    "
+    (project.path / "reference.py").write_text(
+        f"{HEAD}\n{signature}{counting}\n    return pipe(prompts, num_inference_steps, generator)"
+    )
+    broken = f"{HEAD}\n{signature}raise ValueError('out of ideas')\n"
+    for name, content in {"a": HEAD, "b": CANDIDATES["direct"], "c": broken, "d": CANDIDATES["serial"]}.items():
+        (project.path / "candidates" / f"{name}.py").write_text(content)
+    modules = ("--candidate=candidates/?.py", "--baseline-module=base.py", "--reference-module=reference.py")
+    sides = ("-k", "candidate and (base or a-own or b-own or c-own or d-own)")
+    result = run(*sides, *modules, "--steps=4", "--iters=4", "--benchmark-json=out.json")
+    result.assert_outcomes(passed=4, failed=1)
+    no_traceback(result)
+    found = {name.partition("[")[2].partition("-")[0]: each["extra_info"] for name, each in saved().items()}
+    assert set(found) == {"base", "a", "b", "d"}
+    assert [found[name]["agreement_count"] for name in "abd"] == [16, 16, 16]
+    assert found["a"]["speedup"] is not None
+    assert found["d"]["speedup"] is None
+    table = [line.split()[0] for line in result.outlines if line.startswith(("base ", "a ", "b ", "c ", "d "))]
+    assert table[-5:] == ["base", "a", "b", "d", "c"]
+    calls = (project.path / "calls.txt").read_text().split()
+    assert calls == ["4"] * 5  # one that gets it going, four batches of images
