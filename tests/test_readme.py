@@ -46,6 +46,23 @@ def test_the_speedup_table_is_the_saved_one() -> None:
     assert speedups.markdown(rows_of(list(saved.records.values()), saved.missing)) in EVERYTHING
 
 
+def test_calls_at_a_pace_are_the_saved_ones() -> None:
+    """The table, and of each model the ratio of its processes' p50 with and without a pause."""
+    records = list(read_saved(ROOT / "results" / "variants" / "every-200.json").records.values())
+    assert markdown(records) in EVIDENCE
+    told = {"resnet18": "ResNet-18", "yolov8n": "YOLOv8n", "clip-vit-b32": "CLIP"}
+    said = " ".join(EVIDENCE.split())
+    for model, name in told.items():
+        loop, paced = (
+            next(
+                each.process_values["latency_p50_ms"] for each in records if (each.model, each.every_ms) == (model, ms)
+            )
+            for ms in (None, 200.0)
+        )
+        ratios = sorted(after / before for after, before in zip(paced, loop, strict=True) if after and before)
+        assert f"{name} {ratios[2]:.2f} ({ratios[0]:.2f} to {ratios[4]:.2f})" in said
+
+
 def test_what_the_speedup_table_says_of_no_difference_is_the_saved_one() -> None:
     assert speedup.table(json.loads((ROOT / "results" / "speedup-aa.json").read_text(encoding="utf-8"))) in EVIDENCE
 
