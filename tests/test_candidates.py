@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.conftest import Run, Saved, no_traceback
 from tests.test_candidate import CANDIDATES, COMMON, HEAD
 
 pytestmark = pytest.mark.usefixtures("in_one_process")
+SIGNATURE = "\ndef inference(pipe, prompts, num_inference_steps, generator):\n    "
+SHORT = ("--steps=4", "--iters=4", "--benchmark-json=out.json")
 INFERENCE = "def load():\n    pass\n\ndef inference({}):\n    pass\n"
 
 
@@ -80,22 +83,49 @@ def test_whatever_takes_the_four_is_fine(tmp_path: Path, arguments: str) -> None
         assert named(tmp_path, "other.py")[1] == "other"
 
 
+@pytest.fixture
+def compared(run: Run, saved: Saved, project: pytest.Pytester) -> Callable[..., dict[str, dict[str, Any]]]:
+    """Records of two candidates, without the baseline's own case, against a reference module."""
+
+    def compare(first: str, second: str, reference: str) -> dict[str, dict[str, Any]]:
+        project.makepyfile(common=COMMON, base=HEAD, reference=reference, first=first, second=second)
+        modules = ("--candidate=first.py", "--candidate=second.py", "--baseline-module=base.py")
+        run(*modules, "--reference-module=reference.py", *SHORT, "-k", "candidate and (first or second)")
+        return {name.partition("[")[2].partition("-")[0]: each["extra_info"] for name, each in saved().items()}
+
+    return compare
+
+
+def test_one_that_cannot_be_compared_leaves_the_others_all_images(compared: Any) -> None:
+    """What is kept of the reference is all of it, not what the first candidate got to."""
+    found = compared(CANDIDATES["smaller"], CANDIDATES["direct"], HEAD)
+    assert found["first"]["agreement_count"] is None
+    assert (found["second"]["agreement_count"], found["second"]["agreement_cosine_min"]) == (16, 1)
+
+
+def test_a_reference_that_draws_into_the_same_memory_is_kept_as_it_was(compared: Any) -> None:
+    """As a pipeline that replays a CUDA graph does; what is kept would be the last images for all."""
+    images = "images = pipe(prompts, num_inference_steps, generator)\n    "
+    drawn = "pipe.drawn = getattr(pipe, 'drawn', images.clone())\n    return pipe.drawn.copy_(images)"
+    found = compared(HEAD, CANDIDATES["direct"], HEAD + SIGNATURE + images + drawn)
+    assert [each["agreement_cosine_min"] for each in found.values()] == [1, 1]
+
+
 def test_one_table_and_the_reference_is_asked_once(run: Run, saved: Saved, project: pytest.Pytester) -> None:
     """Four candidates, one of which raises: the others go on, and the reference draws its sixteen images once."""
     (project.path / "candidates").mkdir()
     project.makepyfile(common=COMMON, base=HEAD)
     (project.path / "candidates" / "common.py").write_text(COMMON)
     counting = "open('calls.txt', 'a').write(f'{len(prompts)} ')"
-    signature = "def inference(pipe, prompts, num_inference_steps, generator):\n    "
     (project.path / "reference.py").write_text(
-        f"{HEAD}\n{signature}{counting}\n    return pipe(prompts, num_inference_steps, generator)"
+        f"{HEAD}{SIGNATURE}{counting}\n    return pipe(prompts, num_inference_steps, generator)"
     )
-    broken = f"{HEAD}\n{signature}raise ValueError('out of ideas')\n"
+    broken = f"{HEAD}{SIGNATURE}raise ValueError('out of ideas')\n"
     for name, content in {"a": HEAD, "b": CANDIDATES["direct"], "c": broken, "d": CANDIDATES["serial"]}.items():
         (project.path / "candidates" / f"{name}.py").write_text(content)
     modules = ("--candidate=candidates/?.py", "--baseline-module=base.py", "--reference-module=reference.py")
     sides = ("-k", "candidate and (base or a-own or b-own or c-own or d-own)")
-    result = run(*sides, *modules, "--steps=4", "--iters=4", "--benchmark-json=out.json")
+    result = run(*sides, *modules, *SHORT)
     result.assert_outcomes(passed=4, failed=1)
     no_traceback(result)
     found = {name.partition("[")[2].partition("-")[0]: each["extra_info"] for name, each in saved().items()}
