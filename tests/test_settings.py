@@ -146,6 +146,7 @@ def test_an_apple_gpu_is_not_its_processor(monkeypatch: pytest.MonkeyPatch) -> N
 # What a parent works out for its children, says to them otherwise, or does itself with what they found.
 OF_THE_PARENT = {
     *("--device", "--threads", "--max-seconds", "--weights", "--model"),
+    *("--candidate", "--baseline-module", "--reference-module", "--candidate-steps"),
     *("--processes", "--isolate", "--against", "--against-python", "--case-timeout", "--resume"),
     *("--gate", "--gate-file", "--gate-strict", "--gate-summary", "--allow-different", "--budget", "--budget-strict"),
     *("--record-csv", "--columns", "--report", "--export"),
