@@ -202,7 +202,7 @@ def test_what_a_version_lacks_is_named(repository: Path, own: Path) -> None:
 def test_options_that_name_code_name_the_other_version_s(own: Path) -> None:
     """Pipelines and a metric of one's own; data is the same for both. A version without one pipeline has no contest."""
     for name in ("slow.py", "quick.py", "metric.py", "labels.csv"):
-        (own / name).write_text("")
+        (own / name).write_text("load = print")
     given = {"metric": "metric.py:score", "labels": "labels.csv"}
     settings = settings_from({**DEFAULTS, "candidate": ["quick.py"], "baseline_module": "slow.py"}.get, own, lambda: 0)
     with base_tree(find_version("main", own, own, [own / "slow.py"]), own, own, [own / "slow.py"], []) as tree:

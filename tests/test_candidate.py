@@ -159,9 +159,9 @@ def test_images_are_compared_with_the_references(compare: Any, project: pytest.P
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("x = 1", "must define load() -> pipe"),
+        ("load = 1", "must define load() -> pipe"),
         ("def load():\n    raise ValueError('no weights')", "load() raised ValueError at broken.py:2: no weights"),
-        ("import nothing_there", "raised ModuleNotFoundError while it was imported"),
+        ("import nothing_there\ndef load(): ...", "raised ModuleNotFoundError while it was imported"),
     ],
 )
 def test_a_module_that_cannot_be_used_fails_in_one_line(
@@ -184,7 +184,7 @@ def test_a_module_that_cannot_be_used_fails_in_one_line(
     ],
 )
 def test_half_a_comparison_is_told(tmp_path: Path, given: dict[str, Any], said: str) -> None:
-    (tmp_path / "a.py").write_text("")
+    (tmp_path / "a.py").write_text("load = print")
     with pytest.raises(OwnModelError, match=said):
         parse_modules(given.get, 10, None, tmp_path)
 
@@ -197,7 +197,7 @@ def test_steps_of_a_candidate_that_is_not_there(tmp_path: Path) -> None:
 def test_two_modules_of_one_name_are_told_apart(tmp_path: Path) -> None:
     for folder in ("old", "new"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "pipe.py").write_text("")
+        (tmp_path / folder / "pipe.py").write_text("load = print")
     given: dict[str, Any] = {"candidate": ["new/pipe.py"], "baseline_module": "old/pipe.py"}
     assert [module.name for module in parse_modules(given.get, 10, None, tmp_path)] == [
         "baseline-pipe",
