@@ -73,6 +73,7 @@ def test_what_a_busy_machine_does_is_no_cache(
     assert answers_from_cache(slow, [slow], Cpu(), 0.001, slowest_s) is cached
 
 
+@pytest.mark.slow
 def test_memory_has_a_place_only_in_a_process_of_its_own(run: Run, saved: Saved) -> None:
     """Which of two models came first decided which was the larger."""
     run(*OWN, "--benchmark-json=out.json").assert_outcomes(passed=1)

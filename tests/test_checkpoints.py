@@ -121,6 +121,7 @@ except LoadError as error:
 """
 
 
+@pytest.mark.slow
 def test_no_code_of_a_checkpoint_runs_after_a_model_file_that_imports_ultralytics(tmp_path: Path, marker: Path) -> None:
     """In a process of its own: here ultralytics was imported by the suite. The file is imported first, as it is."""
     torch.save({"model": Evil(marker)}, tmp_path / "evil.pt")
@@ -262,6 +263,7 @@ def test_six_ablations_in_one_command(with_own_block: Path, photos: Path, run: R
     assert {case["extra_info"]["inputs_digest"] for case in saved().values()} == {infos[0]["inputs_digest"]}
 
 
+@pytest.mark.slow
 def test_a_class_of_the_script_that_saved_it_cannot_be_imported(tmp_path: Path) -> None:
     """`--import=__main__` would be pytest's."""
     script = f"{BLOCK}\nimport torch\ntorch.save({{'model': Block()}}, 'own.pt')"

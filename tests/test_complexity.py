@@ -163,6 +163,7 @@ def gflops(model: Model, workload: str, *args: torch.Tensor) -> float:
     return cost.flops / 1e9
 
 
+@pytest.mark.slow
 def test_clip_costs_what_its_architecture_says() -> None:
     model = on_meta("clip")
     pixels, tokens = torch.empty(1, 3, 224, 224), torch.zeros(1, 77, dtype=torch.int64)
@@ -174,6 +175,7 @@ def test_clip_costs_what_its_architecture_says() -> None:
     assert gflops(model, "similarity", pixels, tokens) == pytest.approx(14.7771648, abs=2e-6)
 
 
+@pytest.mark.slow
 def test_sam_costs_what_its_architecture_says() -> None:
     model = on_meta("sam")
     pixels, points = torch.empty(1, 3, 1024, 1024), torch.zeros(1, 1, 1, 2)

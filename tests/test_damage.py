@@ -26,6 +26,7 @@ from tools.damage import examined
 DEEP = 100_000
 
 
+@pytest.mark.slow
 def test_whatever_is_done_to_a_file_no_command_breaks_or_errs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,7 @@ def test_the_architecture_is_that_of_stable_diffusion() -> None:
     assert params == {"text_encoder": 123_060_480, "unet": 859_520_964, "vae": 83_653_863}
 
 
+@pytest.mark.slow
 def test_flops_are_those_of_the_parts() -> None:
     """Twenty steps on prompt and empty prompt together, as `FlopCounterMode` counts one; the decoder once an image."""
     model = on_meta(1)
@@ -98,6 +99,7 @@ def test_steps_come_from_one_place(steps: int) -> None:
     assert model.denoiser_calls == [6] * steps
 
 
+@pytest.mark.slow
 def test_a_whole_run_by_stage(run: Run, saved: Saved) -> None:
     options = ("-k", "diffusion", "--batch=1,2", "--steps=2", "--imgsz=64", "--iters=3", "--warmup=1")
     result = run(*options, "--benchmark-json=out.json")

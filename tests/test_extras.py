@@ -205,6 +205,7 @@ def test_utilisation_and_energy_on_request(run: Run, saved: Saved, monkeypatch: 
     assert any(re.match(r"energy_\*, power_\*, samples_per_joule: .*RAPL", note) for note in info["notes"])
 
 
+@pytest.mark.slow
 def test_utilisation_is_of_the_cores_that_may_be_used(run: Run, saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
     used = iter([SimpleNamespace(user=1.0, system=0.5), SimpleNamespace(user=1.75, system=0.75)])
     process = SimpleNamespace(cpu_times=lambda: next(used))

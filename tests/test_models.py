@@ -21,6 +21,7 @@ def load(name: str, index: int = 0, seed: int = 42, dtype: torch.dtype = torch.f
     return model
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize(("name", "index", "workload", "imgsz"), [
     ("clip", 0, "encode_image", 224), ("yolo", 0, "forward", 64), ("yolo", 1, "forward", 64)

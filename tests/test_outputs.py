@@ -76,6 +76,7 @@ def full_for_junit(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "junit.xml")
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_the_older_file_stays_and_the_new_numbers_are_kept(
     run: Run, project: pytest.Pytester, full_for: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

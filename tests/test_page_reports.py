@@ -51,6 +51,7 @@ def test_a_report_without_any_case_loads_too(browser: Chrome, tmp_path: Path) ->
     assert not browser.find_element(By.ID, "explore").is_displayed()
 
 
+@pytest.mark.slow
 def test_a_link_to_a_file_with_an_odd_name_leads_there(browser: Chrome, tmp_path: Path) -> None:
     file = save(tmp_path / "a #1 50%.json", detectors()[:1])
     assert main([str(file), "--out", str(tmp_path / "out")]) == 0

@@ -97,6 +97,7 @@ TOLD: dict[str, tuple[float, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.slow
 def test_precision_says_what_ran(project: pytest.Pytester, run: Run, saved: Saved) -> None:
     """After each of them a model runs that must not notice what it set."""
     project.makepyfile(mine=MODELS + "\n".join(f"after_{name} = after" for name in TOLD))

@@ -71,6 +71,7 @@ def test_throughput_stands_apart_from_latency(tmp_path: Path) -> None:
     assert "qps > 500: 31 (0.062 × the limit)" in rows["cloud-batch"]["decided by"]
 
 
+@pytest.mark.slow
 def test_machines_stand_side_by_side_without_a_verdict(tmp_path: Path) -> None:
     small = detectors()[0]
     save(tmp_path / "cpu.json", [small])

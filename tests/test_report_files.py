@@ -115,6 +115,7 @@ def test_a_thousand_cases_need_less_than_a_gigabyte(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "report.html").stat().st_size < 5_000_000
 
 
+@pytest.mark.slow
 def test_charts_of_machines_that_are_gone_are_too(tmp_path: Path) -> None:
     small = detectors()[0]
     save(tmp_path / "cpu.json", [small])
