@@ -10,10 +10,14 @@ from types import ModuleType
 
 import pytest
 
+from fixtures.config.machines import read_machines
 from fixtures.record.saved import read_saved
 from fixtures.report.charts.draw import KINDS
+from fixtures.report.contents import contents
+from fixtures.report.costs import costs
 from fixtures.show import speedups
 from fixtures.show.__main__ import main, svg
+from fixtures.show.markdown import table as markdown_table
 from fixtures.show.table import markdown
 from fixtures.show.variant_rows import rows_of
 from tools import coverage, docs, gate_power, overhead, report, speedup
@@ -44,6 +48,17 @@ def test_limits_are_those_of_the_saved_check(check: ModuleType) -> None:
 def test_the_speedup_table_is_the_saved_one() -> None:
     saved = read_saved(ROOT / "results" / "variants" / "speedup-yolov8n.json")
     assert speedups.markdown(rows_of(list(saved.records.values()), saved.missing)) in EVERYTHING
+
+
+def test_the_costs_of_the_example_table_are_those_of_the_baseline() -> None:
+    """And the table stands there as it is in its file."""
+    example = ROOT / "docs" / "machines.toml"
+    assert example.read_text(encoding="utf-8").rstrip() in EVERYTHING
+    machines = list(read_machines(str(example), ROOT).values())
+    section = costs(contents([read_saved(BASELINE)]), machines, 250.0)
+    assert section is not None
+    ((_, shown),) = section.tables
+    assert markdown_table(shown.headings, shown.rows, shown.left) in EVERYTHING
 
 
 def test_calls_at_a_pace_are_the_saved_ones() -> None:
@@ -85,6 +100,9 @@ def test_how_often_a_fresh_process_is_within_is_the_saved_one() -> None:
         "diffusion.txt",
         "candidate.txt",
         "candidates.txt",
+        "losses.txt",
+        "machine.txt",
+        "masks.txt",
     ],
 )
 def test_real_output_is_what_was_printed(name: str) -> None:
