@@ -12,6 +12,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 from fixtures.inputs.decoding import decode
+from fixtures.models.sam import Sam
 from fixtures.progress import Progress
 from fixtures.quality.annotation_files import read_annotations
 from fixtures.quality.annotations import Annotations, Instance
@@ -73,6 +74,14 @@ def test_by_the_size_of_the_object(side: float, which: str) -> None:
     assert sizes == {each: pytest.approx(1) if each == which else None for each in sizes}
 
 
+def test_what_is_found_in_a_crowd_counts_neither_way() -> None:
+    """A surer box where many are would be a false alarm else, and the crowd an object that nobody found."""
+    data = squares(1)
+    crowd = Instance(0, 0, (120.0, 10.0, 70.0, 100.0), None, 7000.0, crowd=True)
+    data = Annotations(data.images, data.sizes, data.categories, (*data.instances, crowd), "drawn")
+    assert coco_ap(data, [box(0), box(0, score=0.95, x=125, width=40)]).coco_ap == pytest.approx(1)
+
+
 def test_nothing_found_is_none_of_it() -> None:
     assert coco_ap(squares(2), []).coco_ap == 0
 
@@ -108,8 +117,20 @@ def test_the_point_is_the_one_farthest_from_the_edge() -> None:
 
 
 def test_the_edge_of_the_image_is_an_edge() -> None:
-    full = np.ones((21, 21), np.uint8)
+    full = np.zeros((21, 40), np.uint8)
+    full[:, :21] = 1
     assert centre_point(coco_mask.encode(np.asfortranarray(full))) == (10.5, 10.5)
+
+
+def test_of_three_masks_for_a_point_the_one_that_the_model_thinks_best_counts() -> None:
+    """Masks of 1, 2 and 3 throughout; of the first point the second, of the other the third is thought best."""
+    masks = torch.stack([torch.full((4, 4), float(value)) for value in (1, 2, 3)]).expand(1, 2, 3, 4, 4)
+    scores = torch.tensor([[[0.1, 0.9, 0.2], [0.1, 0.2, 0.9]]])
+    sam = Sam.__new__(Sam)
+    sam.module = lambda **_: SimpleNamespace(pred_masks=masks, iou_scores=scores)
+    found = sam.masks_of_points(torch.zeros(1, 8, 2, 2), torch.zeros(1, 2, 1, 2))
+    assert found.shape == (2, 1, 4, 4)
+    assert found[:, 0, 0, 0].tolist() == [2, 3]
 
 
 class Draws:
