@@ -106,6 +106,11 @@ def test_yolo_images_without_objects_and_boxes_count(tmp_path: Path) -> None:
     assert data.categories[data.instances[0].category] == "square"
 
 
+def test_a_label_that_stands_twice_is_one_object(tmp_path: Path) -> None:
+    """As ultralytics has it: the second would be one that nobody can find."""
+    assert len(read(yolo(tmp_path, f"{YOLO_POLYGON}\n{YOLO_POLYGON}")).instances) == 1
+
+
 def test_another_content_is_another_name(tmp_path: Path) -> None:
     first = read(coco(tmp_path)).identity
     assert first == read(coco(tmp_path)).identity

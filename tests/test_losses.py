@@ -297,5 +297,15 @@ def test_the_variant_that_must_be_named_is(record: Record, name: str) -> None:
     assert (first.nearest is None) == (expected is not None)
 
 
+def test_variants_at_another_pace_are_no_variants_of_it(record: Record) -> None:
+    records = variants(record, {})
+    records["bf16"] = replace(records["bf16"], every_ms=200.0)
+    budget = Budget("b", (limit("latency", "< 55 ms"),))
+    fits = [fit(which, each, budget, list(records.values())) for which, each in records.items()]
+    (first,) = first_fits(fits)
+    assert first.chosen is not None
+    assert first.chosen.nodeid == "compiled"
+
+
 def test_thirty_of_them() -> None:
     assert len(RUNS) == 30

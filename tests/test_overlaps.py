@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,8 @@ from fixtures.models.sam import Sam
 from fixtures.progress import Progress
 from fixtures.quality.annotation_files import read_annotations
 from fixtures.quality.annotations import Annotations, Instance
-from fixtures.quality.detection import coco_ap
+from fixtures.quality.detection import average_precision, coco_ap
+from fixtures.quality.evaluate import CannotAnswerError
 from fixtures.quality.jackknife import GROUPS, jackknife
 from fixtures.quality.metrics import masks
 from fixtures.quality.segmentation import centre_point, mask_iou
@@ -131,6 +133,38 @@ def test_of_three_masks_for_a_point_the_one_that_the_model_thinks_best_counts() 
     found = sam.masks_of_points(torch.zeros(1, 8, 2, 2), torch.zeros(1, 2, 1, 2))
     assert found.shape == (2, 1, 4, 4)
     assert found[:, 0, 0, 0].tolist() == [2, 3]
+
+
+class Finds:
+    """A detector of three classes, which finds the square in its right place, and a dog in another, surer."""
+
+    module = SimpleNamespace(names={0: "cat", 1: "square", 2: "dog"})
+
+    def every_box(self, predictions: torch.Tensor) -> list[torch.Tensor]:
+        found = [[10.0, 20, 50, 40, 0.8, 1], [90, 20, 130, 40, 0.9, 2]]
+        return [torch.tensor(found) for _ in predictions]
+
+
+def examiner_of(model: Any) -> Any:
+    return SimpleNamespace(
+        model=model,
+        batches=lambda paths: [(index, [path]) for index, path in enumerate(paths)],
+        pixels=lambda images: torch.zeros(len(images), 3, 80, 80),
+    )
+
+
+def test_classes_go_by_their_names_and_boxes_by_the_size_of_the_image(tmp_path: Path) -> None:
+    """40 x 30 pixels are 80 x 60 between padding of ten; a class that nobody annotated is no false alarm."""
+    data = read_annotations(str(coco(tmp_path, bbox=[5, 5, 20, 10])), tmp_path, "--annotations")
+    assert average_precision(examiner_of(Finds()), lambda pixels: pixels, data).coco_ap == pytest.approx(1)
+
+
+def test_a_category_that_the_model_lacks_is_told(tmp_path: Path) -> None:
+    data = replace(read_annotations(str(coco(tmp_path)), tmp_path, "--annotations"), categories=("lorry",))
+    with pytest.raises(CannotAnswerError, match=r"'lorry' is none of the model's classes \(cat, square, dog"):
+        average_precision(examiner_of(Finds()), lambda pixels: pixels, data)
+    numbered = replace(data, numbered=True)  # YOLO's labels say which class by its number
+    assert average_precision(examiner_of(Finds()), lambda pixels: pixels, numbered).coco_ap == 0
 
 
 class Draws:

@@ -102,6 +102,15 @@ def test_two_versions_have_a_rhythm_of_their_own(run: Run) -> None:
     result.stderr.fnmatch_lines(["*--every: two versions alternate call by call*leave out --against*"])
 
 
+def test_a_search_for_the_batch_knows_no_pace(run: Run) -> None:
+    result = run(
+        "--throughput", "-k", "best_batch and net", "--model=tiny.py:net", "--every=0,200", "--collect-only", "-q"
+    )
+    assert [line for line in result.outlines if "best_batch" in line] == [
+        "benchmarks/test_throughput.py::test_best_batch[net-fp32-224]"
+    ]
+
+
 def test_other_paces_are_other_work(record: Record) -> None:
     paced = replace(record, every_ms=200.0)
     assert terms(record) != terms(paced)
