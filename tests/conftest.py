@@ -108,8 +108,10 @@ def imported_is_no_garbage() -> None:
 
 @pytest.fixture(scope="session")
 def pipelines() -> None:
-    """What makes pipelines is imported: it aborts when it is imported a second time."""
-    importlib.import_module("diffusers")
+    """What makes pipelines is imported, each part: a second time it aborts, or is another class."""
+    diffusers = importlib.import_module("diffusers")
+    for name in ("AutoencoderKL", "DDIMScheduler", "PNDMScheduler", "StableDiffusionPipeline", "UNet2DConditionModel"):
+        getattr(diffusers, name)
 
 
 @pytest.fixture(scope="session")
