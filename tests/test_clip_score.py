@@ -101,3 +101,4 @@ def test_it_stands_beside_the_speed_up_of_ones_own_pipelines(run: Run, saved: Sa
     assert set(scores) == {"base", "fewer"}
     assert scores["base"] != scores["fewer"]
     result.stdout.fnmatch_lines(["*quality drop*", "*quality drop: clip_score on 16 items*"])
+    assert "cannot run beside it" not in result.stdout.str()  # the processes that alternate are asked for it too

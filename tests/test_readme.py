@@ -100,6 +100,7 @@ def test_how_often_a_fresh_process_is_within_is_the_saved_one() -> None:
         "diffusion.txt",
         "candidate.txt",
         "candidates.txt",
+        "clip-score.txt",
         "losses.txt",
         "machine.txt",
         "masks.txt",

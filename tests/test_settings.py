@@ -150,7 +150,7 @@ OF_THE_PARENT = {
     *("--processes", "--isolate", "--against", "--against-python", "--case-timeout", "--resume"),
     *("--gate", "--gate-file", "--gate-strict", "--gate-summary", "--allow-different", "--budget", "--budget-strict"),
     *("--record-csv", "--columns", "--report", "--export"),
-    *("--throughput", "--quality", "--endpoint"),  # which tests run; children are told their ids
+    *("--throughput", "--endpoint"),  # which tests run; children are told their ids
 }
 
 
