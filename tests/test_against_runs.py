@@ -68,7 +68,9 @@ def test_an_editable_install_is_turned_and_equal_code_is_said_under_another_inte
     (site / "sitecustomize.py").write_text(f"import site\nsite.addsitedir({str(site)!r})\n")
     monkeypatch.setenv("PYTHONPATH", str(site))
     python = f"--against-python={sys.executable}"  # the same one, so that nothing can differ
-    result = from_own("--model=bench/entry.py:net", "--against=main", python, "--isolate")
+    # of the folder of the run, which the other version's tree lacks
+    (own / "machines.toml").write_text("[machines.edge-box]\nprice_per_hour = 1\n")
+    result = from_own("--model=bench/entry.py:net", "--against=main", python, "--isolate", "--machine=edge-box")
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
