@@ -232,8 +232,8 @@ def test_a_column_that_no_record_has_is_refused(run: Run) -> None:
 def test_prices() -> None:
     assert parse_price("--p", "2.5:eur") == Price(2.5, "EUR")
     assert parse_price("--p", " .5 ") == Price(0.5, "USD")
-    for text in ("-1", "free", "2.5:EURO", "1e3"):
-        with pytest.raises(PriceError, match=r"--p: expected a price of 0 or more.*for example --p=2.5:EUR"):
+    for text in ("-1", "0", "0:EUR", "free", "2.5:EURO", "1e3"):
+        with pytest.raises(PriceError, match=r"--p: expected a price above 0.*for example 2.5:EUR"):
             parse_price("--p", text)
     assert money(None, 10.0, []) == [absent(Money)]
     (found,) = money(Price(3.6, "USD"), 10.0, [Window(qps_window_per_s=20.0)])
@@ -268,7 +268,7 @@ def test_a_rate_is_asked_of_a_whole_run(run: Run, saved: Saved) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--price-per-hour=-2",), "--price-per-hour: expected a price of 0 or more*"),
+        (("--price-per-hour=-2",), "--price-per-hour: expected a price above 0*"),
         (("--rate=5",), "--rate: says what its machines cost; give --price-per-hour too, or --machine"),
         (("--rate=many", "--price-per-hour=2"), "--rate: expected a number of samples a second above 0, got 'many'"),
         (("--rate=0", "--price-per-hour=2"), "--rate: expected a number of samples a second above 0, got '0'"),

@@ -60,13 +60,14 @@ def test_a_price_is_spread_over_the_life_of_a_machine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"purchase_price": "9"}, "--purchase-price: needs --life-years too, over which it is spread"),
+        ({"purchase_price": "9"}, "--purchase-price: needs --life-years too"),
         ({"life_years": "4"}, "--life-years: needs --purchase-price too"),
         (
             {"purchase_price": "9", "life_years": "4", "price_per_hour": "1"},
             "--purchase-price: there is a price an hour",
         ),
-        ({"purchase_price": "-9", "life_years": "4"}, "--purchase-price: expected a price of 0 or more"),
+        ({"purchase_price": "-9", "life_years": "4"}, "--purchase-price: expected a price above 0"),
+        ({"purchase_price": "0:EUR", "life_years": "4"}, "--purchase-price: expected a price above 0"),
         ({"purchase_price": "9", "life_years": "0"}, "--life-years: expected a number of years above 0, got '0'"),
         ({"watts": "-5"}, "--watts: expected a number of watts above 0, got '-5'"),
         ({"price_per_hour": "2:XYZ"}, "--price-per-hour: XYZ is no currency of ISO 4217, such as USD or EUR"),
@@ -86,9 +87,13 @@ def test_what_cannot_be_is_told(options: dict[str, str], message: str, tmp_path:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[machines.a]\nprice_per_hour = -1", "[machines.a] price_per_hour: expected a price of 0 or more"),
+        ("[machines.a]\nprice_per_hour = -1", "[machines.a] price_per_hour: expected a price above 0"),
+        ("[machines.a]\nprice_per_hour = 0", "[machines.a] price_per_hour: expected a price above 0"),
+        ("[machines.a]\npurchase_price = 9", "[machines.a] purchase_price: needs life_years too"),
         ('[machines.a]\nprice_per_hour = "1:ABC"', "[machines.a] price_per_hour: ABC is no currency of ISO 4217"),
-        ("[machines.a]\nwatt = 5", "Object contains unknown field `watt`"),
+        ("[machines.a]\nwatt = 5", "[machines.a]: Object contains unknown field `watt`"),
+        ('[machines.a]\nwatts = "5"', "[machines.a]: Expected `float | null`, got `str` - at `$.watts`"),
+        ("[machines]\na = 5", "[machines.a]: Expected `object`, got `int`"),
         ("[machines.a]\nwatts = -5", "[machines.a] watts: expected a number of watts above 0"),
         ("[machines.a]\nwatts = inf", "[machines.a] watts: expected a number of watts above 0"),
         ("[machine.a]\nwatts = 5", "unknown field `machine`"),
@@ -103,6 +108,7 @@ def test_a_table_that_cannot_be_is_told_with_its_key(content: str, message: str,
         read_machines("m.toml", tmp_path)
     assert "m.toml" in str(error.value)
     assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_energy_of_a_stated_power() -> None:
