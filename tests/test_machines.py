@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,10 @@ from fixtures.judge.fit import fit
 from fixtures.judge.limits import BudgetError
 from fixtures.judge.pairs import Pair
 from fixtures.judge.rules import parse_rule
+from fixtures.measure import extras
 from fixtures.measure.energy import stated_energy
+from fixtures.progress import Progress
+from fixtures.record.notes import Note
 from fixtures.record.record import Record
 from fixtures.report.__main__ import main
 from tests.conftest import OWN, Run, Saved, info_of, no_traceback
@@ -128,8 +132,31 @@ def test_a_run_says_what_was_stated(run: Run, saved: Saved, project: pytest.Pyte
     assert info["energy_per_batch_mj"] == pytest.approx(65 * info["wall_p50_ms"])
     assert info["price_source"] == "1200 EUR over 4 years"
     assert info["cost_per_day"] == pytest.approx(24 * 1200 / 35_064)
-    assert any("stated (65 W while it computes), not measured: " in note for note in info["notes"])
-    result.stdout.fnmatch_lines(["*energy_source*stated*", "*power (must)*violated*stated, not measured*"])
+    assert any("stated by --machine=edge-box (65 W), not measured: " in note for note in info["notes"])
+    result.stdout.fnmatch_lines(
+        [
+            *("*energy_source *stated*", "*power_mean_w *65 stated*", "*power (must)*violated*stated, not measured*"),
+            "FAILED *budget edge-device: power < 10 W, stated 65 W*",
+        ]
+    )
+
+
+def test_a_meter_that_can_be_read_goes_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a stated figure would hide a measured one, or nobody would know that it was not used."""
+    read = replace(stated_energy(7.0, 0.02, 1), energy_source="rapl", power_idle_w=1.0)
+    monkeypatch.setattr(extras, "measure_energy", lambda *_: read)
+    monkeypatch.setattr(extras, "_repeated", lambda *_: None)
+    asked = SimpleNamespace(energy=False, machine=StatedMachine(watts=65.0))
+    measured: Any = SimpleNamespace(
+        settings=SimpleNamespace(extras=asked),
+        progress=Progress(None),
+        case=SimpleNamespace(every_ms=None, batch=1),
+        device=SimpleNamespace(energy_meter=lambda: None),
+    )
+    passes: Any = None
+    assert extras.energy(measured, passes) == [read, Note(("energy_source",), "rapl measures, --watts=65 is not used")]
+    asked.energy, asked.machine = True, StatedMachine()
+    assert extras.energy(measured, passes) == [read]
 
 
 def test_a_stated_power_keeps_or_violates_a_limit_and_says_so(record: Record) -> None:
@@ -141,12 +168,16 @@ def test_a_stated_power_keeps_or_violates_a_limit_and_says_so(record: Record) ->
     assert verdict("power", "< 10 W", replace(stated, energy_source="rapl")).note == ""
 
 
-def test_what_was_stated_gates_nothing(record: Record) -> None:
+def test_a_rule_on_what_was_stated_is_refused(record: Record) -> None:
+    """Passed or inconclusive it would leave exit code 0, as if power had been looked at."""
     stated = replace(record, energy_source="stated", energy_per_batch_mj=500.0)
     more = replace(stated, energy_per_batch_mj=900.0)
     found = one(Pair("case", parse_rule("energy_per_batch_mj:5%"), stated, more))
     assert (found.status, found.why) == (
-        *("inconclusive", "energy_per_batch_mj: stated, not measured; it follows latency and gates nothing"),
+        *("invalid", "energy_per_batch_mj: stated, not measured; it only follows latency, gate that instead"),
+    )
+    assert (
+        one(Pair("case", parse_rule("power_mean_w<=10"), None, replace(stated, power_mean_w=5.0))).status == "invalid"
     )
 
 

@@ -66,6 +66,15 @@ def test_the_baseline_is_first_whatever_the_order(record: Record) -> None:
     assert max(map(len, shown)) <= 120
 
 
+def test_energy_that_was_only_stated_is_said(record: Record) -> None:
+    """Of a stated power it is the speed-up again."""
+    base = replace(record, energy_source="stated", energy_per_sample_mj=4.0)
+    rows = rows_of([base, variant(base, precision="bf16", energy_per_sample_mj=2.0)], [])
+    assert "energy: stated, not measured" in text(rows)
+    measured = replace(base, energy_source="rapl")
+    assert "stated" not in text(rows_of([measured, variant(measured, precision="bf16")], []))
+
+
 def test_cases_are_apart(record: Record) -> None:
     other = replace(record, batch=1)
     rows = rows_of([record, variant(record, precision="bf16"), other, variant(other, runtime="compile")], [GAP])
