@@ -11,18 +11,15 @@ import pytest
 from scipy import stats
 
 from fixtures.judge.acceptable import loss_checks
-from fixtures.judge.budgets import Budget, built_in, find_budget
+from fixtures.judge.budgets import built_in, find_budget
 from fixtures.judge.checks import Check
-from fixtures.judge.first_fit import first_fits
-from fixtures.judge.fit import fit
-from fixtures.judge.limits import BudgetError
+from fixtures.judge.limits import BudgetError, parse_loss
 from fixtures.judge.losses import losses
 from fixtures.quality.metrics import classification
 from fixtures.record.record import Record
 from fixtures.show.speedups import text
 from fixtures.show.variant_rows import rows_of
 from fixtures.stats.left_out import half_width
-from tests.test_budgets import limit
 
 
 def asked(record: Record, right: np.ndarray, **changes: Any) -> Record:
@@ -41,6 +38,9 @@ def asked(record: Record, right: np.ndarray, **changes: Any) -> Record:
 def right(count: int, wrong: int) -> np.ndarray:
     """The last ones wrong."""
     return np.arange(count) < count - wrong
+
+
+BATCHES = ((1, 30.0), (4, 26.0))
 
 
 def checks(record: Record, *others: Record) -> list[Check]:
@@ -87,16 +87,71 @@ def test_lists_and_forms_that_are_not_the_same_are_not_compared(record: Record) 
     assert loss.before == pytest.approx(0.94)
 
 
-@pytest.mark.parametrize(("wrong", "verdict"), [(10, "met"), (13, "met"), (14, "violated"), (60, "violated")])
-def test_two_points_of_accuracy_may_be_lost(record: Record, wrong: int, verdict: str) -> None:
-    """13 of 200 are 1.5 points more than ten, 14 are 2: not less than 2."""
-    full, lower = asked(record, right(200, 10)), asked(record, right(200, wrong), precision="int8")
+@pytest.mark.parametrize(
+    ("count", "wrong", "verdict", "beyond"),
+    [
+        (200, 10, "met", False),
+        (200, 13, "unknown", False),  # 1.5 points, and up to 3.2
+        (200, 14, "unknown", True),  # 2 points are not less than 2; 0.04 to 3.96
+        (200, 60, "violated", True),
+        (148, 10, "unknown", False),  # no answer differs, and 2.004 % might all the same
+        (149, 10, "met", False),
+        (10, 10, "unknown", False),
+    ],
+)
+def test_two_points_of_accuracy_may_be_lost(record: Record, count: int, wrong: int, verdict: str, beyond: bool) -> None:
+    """Where the interval holds the limit nobody knows; the best estimate is told all the same."""
+    full, lower = asked(record, right(count, 10)), asked(record, right(count, wrong), precision="int8")
     (found,) = checks(lower, full)
-    assert (found.limit.name, found.verdict) == ("accuracy loss", verdict)
+    assert (found.limit.name, found.verdict, found.beyond) == ("accuracy loss", verdict, beyond)
     assert "top1_accuracy; 95 % CI" in found.note
-    assert "200 items" in found.note
-    assert "weak" not in found.note
-    assert ("not sure" in found.note) == (wrong in (13, 14))
+    assert f"{count} items" in found.note
+    assert ("weak" in found.note) == (count < 100)
+    assert ("a longer list would tell" in found.note) == (verdict == "unknown")
+
+
+def test_a_short_list_without_an_interval_shows_nothing(record: Record) -> None:
+    """A metric of one's own is a number and no more."""
+    own = replace(built_in()["iot"], losses=(parse_loss("own_metric", "< 1", "b"),))
+    full = replace(record, own_metric=0.9, quality_count=10)
+    lower = replace(full, precision="int8", own_metric=0.1)
+    (found,) = loss_checks(lower, own, [full, lower])
+    assert (found.verdict, found.beyond) == ("unknown", False)
+    longer = [replace(each, quality_count=100) for each in (full, lower)]
+    (found,) = loss_checks(longer[1], own, longer)
+    assert found.verdict == "met"
+
+
+def test_a_loss_is_of_the_same_batch_and_weights(record: Record) -> None:
+    """Noise is drawn a batch at a time: 30 at batch 1 and 26 at batch 4 are not a loss of four."""
+    made = {(p, b): replace(record, precision=p, batch=b, clip_score=s) for p in ("fp32", "bf16") for b, s in BATCHES}
+    records = list(made.values())
+    assert [loss.drop for loss in losses(made["bf16", 4], records)] == [0]
+    assert [loss.drop for loss in losses(made["bf16", 1], records)] == [0]
+    other = replace(made["fp32", 4], weights="file:other.pt:abc", clip_score=90.0)
+    assert [loss.drop for loss in losses(made["bf16", 4], [other, *records])] == [0]
+    assert losses(made["bf16", 4], [other, made["bf16", 4]]) == []
+
+
+def test_the_chosen_baseline_is_set_against_nothing(record: Record) -> None:
+    """Of `--baseline=bf16-eager`: it is no variant of fp32, though that was measured too."""
+    full = asked(record, right(200, 10), baseline="bf16-eager")
+    base = asked(record, right(200, 60), precision="bf16")
+    lower = asked(record, right(200, 62), precision="int8", baseline="bf16-eager")
+    records = [full, base, lower]
+    assert losses(base, records) == []
+    assert list(loss_checks(base, built_in()["iot"], records)) == []
+    assert [loss.before for loss in losses(lower, records)] == [pytest.approx(0.70)]
+    assert [loss.drop for loss in losses(full, records)] == [pytest.approx(-0.25)]
+
+
+def test_equal_losses_of_every_part_are_known_but_for_rounding(record: Record) -> None:
+    """0.1 + 0.2 is not 0.3: rounding is no spread."""
+    full = asked(record, right(200, 10))
+    shifted = {"top1_accuracy": tuple(each - 0.07 for each in full.quality_jackknife["top1_accuracy"])}
+    lower = replace(full, precision="int8", top1_accuracy=full.top1_accuracy - 0.07, quality_jackknife=shifted)  # type: ignore[operator]
+    (loss,) = losses(lower, [full, lower])
+    assert loss.half == pytest.approx(1 - 0.05 ** (1 / 200))
 
 
 @pytest.mark.parametrize(
@@ -110,6 +165,7 @@ def test_two_points_of_accuracy_may_be_lost(record: Record, wrong: int, verdict:
     ],
 )
 def test_what_else_may_be_lost(record: Record, name: str, before: float, after: float, verdict: str) -> None:
+    record = replace(record, quality_count=500)
     full, lower = replace(record, **{name: before}), replace(record, precision="int8", **{name: after})
     (found,) = checks(lower, full)
     assert found.verdict == verdict
@@ -147,8 +203,8 @@ def test_few_calls_do_not_show_that_none_of_ten_thousand_fails(record: Record, c
 
 def test_one_of_two_measures_of_one_thing_is_enough(record: Record) -> None:
     """ultralytics validates the eager model alone: what OpenVINO runs has COCO's AP."""
-    full = replace(record, coco_ap=0.40, map50_95=0.42)
-    lower = replace(record, runtime="openvino", precision="int8", coco_ap=0.39)
+    full = replace(record, coco_ap=0.40, map50_95=0.42, quality_count=500)
+    lower = replace(full, runtime="openvino", precision="int8", coco_ap=0.39, map50_95=None)
     (found,) = checks(lower, full)
     assert (found.limit.name, found.verdict) == ("map loss", "met")
     assert found.note.startswith("coco_ap")
@@ -176,6 +232,9 @@ def test_a_file_of_ones_own_goes_before(tmp_path: Path, record: Record) -> None:
         ("accuracy = 2", "must be at most so much"),
         ('acuracy = "< 2 points"', "[loss] has no 'acuracy'; did you mean accuracy"),
         ('bleu = "< 3 points"', 'as in "< 2" or "< 2 %"'),
+        ('accuracy = "< 1.2.3 points"', "must be at most so much"),
+        ('accuracy = "< -1 points"', "must be at most so much"),
+        ('accuracy = "< 1e999 points"', "must be at most so much"),
     ],
 )
 def test_a_loss_that_is_none_is_told(line: str, message: str, tmp_path: Path) -> None:
@@ -194,6 +253,9 @@ def test_the_table_of_variants_shows_the_drop_and_what_is_too_much(record: Recor
     assert "int8-eager: accuracy loss is more than is acceptable (< 2 points)" in shown
     fine = asked(record, right(200, 11), precision="int8", baseline="fp32-eager", speedup=2.0)
     assert "acceptable" not in text(rows_of([full, fine], []), 200)
+    few = replace(asked(record, right(20, 4)), precision="int8", baseline="fp32-eager", speedup=2.0)
+    shown = text(rows_of([asked(record, right(20, 2)), few], []), 200)
+    assert "int8-eager: accuracy loss may be more than is acceptable" in shown
 
 
 def test_what_a_case_of_its_own_shows_stands_beside_the_speed_up(record: Record) -> None:
@@ -202,110 +264,3 @@ def test_what_a_case_of_its_own_shows_stands_beside_the_speed_up(record: Record)
     others = [asked(each, right(200, 10 + 20 * (each is lower)), workload="classification") for each in (full, lower)]
     rows = rows_of([full, lower, *others], [])
     assert [len(row.lost) for row in rows if row.case == "net forward b8 224"] == [0, 1]
-
-
-# Milliseconds, megabytes and images right of 200 of each variant; None: not asked.
-ROW = tuple[float, float, int | None]
-FORMS: dict[str, dict[str, Any]] = {
-    "fp32": {},
-    "bf16": {"precision": "bf16"},
-    "compiled": {"runtime": "openvino"},
-    "int8": {"precision": "int8", "runtime": "openvino"},
-    "pruned": {"prune": 0.5},
-    "pruned int8": {"prune": 0.5, "precision": "int8", "runtime": "openvino"},
-}
-BASE: dict[str, ROW] = {
-    "fp32": (60, 12, 190),
-    "bf16": (50, 6, 190),
-    "compiled": (40, 12, 190),
-    "int8": (30, 3, 188),
-    "pruned": (35, 6, 188),
-    "pruned int8": (20, 1.5, 187),
-}
-# Limits, what differs from BASE, and which variant is named; None where none fits.
-RUNS: dict[str, tuple[dict[str, str], dict[str, ROW | dict[str, Any]], str | None]] = {
-    "all fit": ({"latency": "< 70 ms"}, {}, "fp32"),
-    "16 bits": ({"latency": "< 55 ms"}, {}, "bf16"),
-    "compiled": ({"latency": "< 45 ms"}, {}, "compiled"),
-    "int8": ({"latency": "< 38 ms"}, {}, "int8"),
-    "pruned int8": ({"latency": "< 25 ms"}, {}, "pruned int8"),
-    "none": ({"latency": "< 10 ms"}, {}, None),
-    "size 16 bits": ({"size": "< 10 MB"}, {}, "bf16"),
-    "size int8": ({"size": "< 5 MB"}, {}, "int8"),
-    "size pruned int8": ({"size": "< 2 MB"}, {}, "pruned int8"),
-    "size none": ({"size": "< 1 MB"}, {}, None),
-    "both": ({"size": "< 10 MB", "latency": "< 45 ms"}, {}, "int8"),
-    "just not": ({"latency": "< 60 ms"}, {}, "bf16"),
-    "just": ({"latency": "<= 60 ms"}, {}, "fp32"),
-    "bf16 loses two points": ({"latency": "< 55 ms"}, {"bf16": (50, 6, 186)}, "compiled"),
-    "bf16 loses less": ({"latency": "< 55 ms"}, {"bf16": (50, 6, 187)}, "bf16"),
-    "int8 loses much": ({"latency": "< 38 ms"}, {"int8": (30, 3, 100)}, "pruned"),
-    "int8 and pruned lose much": (
-        {"latency": "< 38 ms"},
-        {"int8": (30, 3, 100), "pruned": (35, 6, 100)},
-        "pruned int8",
-    ),
-    "every fast one loses much": (
-        {"latency": "< 38 ms"},
-        {"int8": (30, 3, 100), "pruned": (35, 6, 100), "pruned int8": (20, 1.5, 99)},
-        None,
-    ),
-    "a better one": ({"latency": "< 55 ms"}, {"bf16": (50, 6, 195)}, "bf16"),
-    "not asked, but fast": ({"latency": "< 55 ms"}, {"bf16": (50, 6, None)}, "bf16"),
-    "accuracy": ({"accuracy": "> 94.5 %", "latency": "< 45 ms"}, {}, "compiled"),
-    "accuracy of the variant": ({"accuracy": "> 94.5 %", "latency": "< 38 ms"}, {}, None),
-    "accuracy not asked": ({"accuracy": "> 94.5 %", "latency": "< 38 ms"}, {"int8": (30, 3, None)}, "int8"),
-    "outputs differ": ({"latency": "< 38 ms"}, {"int8": {"agreement_cosine_min": 0.2}}, "pruned"),
-    "outputs are NaN": ({"latency": "< 55 ms"}, {"bf16": {"agreement_finite": False}}, "compiled"),
-    "other work": ({"latency": "< 55 ms"}, {"bf16": {"speedup_unequal": ("images",)}}, "compiled"),
-    "p95 withheld": (
-        {"latency": "< 55 ms"},
-        {"bf16": {"latency_p95_ms": None, "latency_max_ms": 52.0, "iters": 20}},
-        "bf16",  # unknown is no violation
-    ),
-    "p95 far over": ({"latency": "< 55 ms"}, {"bf16": {"latency_p95_ms": 56.0}}, "compiled"),
-    "slower in 16 bits": ({"latency": "< 55 ms"}, {"bf16": (90, 6, 190)}, "compiled"),
-    "a failing call in a thousand": (
-        {"latency": "< 55 ms"},
-        {"bf16": {"soak_error_rate": 0.001, "soak_calls": 1000, "soak_s": 60.0}},
-        "compiled",
-    ),
-}
-
-
-def variants(record: Record, changed: dict[str, ROW | dict[str, Any]]) -> dict[str, Record]:
-    found = {}
-    for name, form in FORMS.items():
-        change = changed.get(name, {})
-        ms, megabytes, good = change if isinstance(change, tuple) else BASE[name]
-        times = {f"latency_{which}_ms": float(ms) for which in ("p50", "p95", "mean", "max")}
-        size = {"model_file_bytes": 12_000_000, "runtime_file_bytes": int(megabytes * 1e6)}
-        made = replace(record, batch=1, baseline="fp32-eager" if form else None, **form, **times, **size)
-        made = made if good is None else asked(made, right(200, 200 - good))
-        found[name] = replace(made, **(change if isinstance(change, dict) else {}))
-    return found
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_the_variant_that_must_be_named_is(record: Record, name: str) -> None:
-    limits, changed, expected = RUNS[name]
-    records = variants(record, changed)
-    budget = Budget("b", tuple(limit(*each) for each in limits.items()), built_in()["iot"].losses)
-    fits = [fit(which, each, budget, list(records.values())) for which, each in records.items()]
-    (first,) = first_fits(fits)
-    assert (first.chosen and first.chosen.nodeid) == expected
-    assert (first.nearest is None) == (expected is not None)
-
-
-def test_variants_at_another_pace_are_no_variants_of_it(record: Record) -> None:
-    records = variants(record, {})
-    records["bf16"] = replace(records["bf16"], every_ms=200.0)
-    budget = Budget("b", (limit("latency", "< 55 ms"),))
-    fits = [fit(which, each, budget, list(records.values())) for which, each in records.items()]
-    (first,) = first_fits(fits)
-    assert first.chosen is not None
-    assert first.chosen.nodeid == "compiled"
-
-
-def test_thirty_of_them() -> None:
-    assert len(RUNS) == 30
