@@ -63,4 +63,4 @@ def test_clip_score(model, requests, examine_pictures, measure) -> None:
 @pytest.mark.data("metric")
 def test_own_metric(main_call, main_batches, own_metric, measure) -> None:
     """A number of your own: --metric=FILE.py:NAME, called as NAME(predict, rows)."""
-    measure(main_call, main_batches, found=own_metric())
+    measure(main_call, main_batches, found=own_metric)

@@ -21,4 +21,4 @@ def test_best_batch(main_call, main_batches_of, find_best_batch, measure) -> Non
     """The batch is doubled until memory runs out or that gains less than 3 %, then refined; measured at the best."""
     found = find_best_batch(main_call, main_batches_of)
     batch = found[0].best_batch
-    measure(main_call, main_batches_of(batch), batch=batch, found=found)
+    measure(main_call, main_batches_of(batch), batch=batch, found=lambda: found)

@@ -167,6 +167,10 @@ def test_a_damaged_file_is_told(part: str, value: Any, message: str, tmp_path: P
         ("1 0.5 0.5 1.1 0.1", "shares of the image, 0 to 1"),
         ("1 0.5 0.5 0.1", "a polygon of 3 numbers"),
         ("one 0.5 0.5 0.1 0.1", "must hold numbers"),
+        ("inf 0.5 0.5 0.1 0.1", "has the class inf; there are 0 to 1"),
+        ("1e999 0.5 0.5 0.1 0.1", "has the class inf; there are 0 to 1"),
+        ("nan 0.5 0.5 0.1 0.1", "has the class nan; there are 0 to 1"),
+        ("1 nan 0.5 0.1 0.1", "shares of the image, 0 to 1"),
         ("", "holds an object"),
     ],
 )
@@ -174,6 +178,14 @@ def test_a_damaged_label_is_told(label: str, message: str, tmp_path: Path) -> No
     with pytest.raises(ListError, match="--annotations: ") as error:
         read(yolo(tmp_path, label))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("names", ["{a: ball, 0: square}", "{1: ball}", "{0: ball, 2: square}", "5", "[]", "{}"])
+def test_names_that_are_no_numbered_classes_are_told(names: str, tmp_path: Path) -> None:
+    yolo(tmp_path, YOLO_POLYGON)
+    (tmp_path / "data.yaml").write_text(f"path: .\nval: images\nnames: {names}\n")
+    with pytest.raises(ListError, match="must name its classes under 'names'"):
+        read(tmp_path / "data.yaml")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from fixtures.quality.jackknife import GROUPS, jackknife
 from fixtures.quality.metrics import masks
 from fixtures.quality.segmentation import centre_point, mask_iou
 from tests.conftest import Run, Saved, info_of
-from tests.test_annotations import coco, drawn
+from tests.test_annotations import coco, drawn, mask_list
 from tests.tiny import small_sam
 
 SIDE = 200
@@ -171,12 +171,14 @@ class Draws:
     """Answers a box with exactly that box, and a point with the left half of the model's image."""
 
     def masks_of_boxes(self, embedding: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        assert boxes.dtype == torch.float32  # bf16 would round places beyond 512 px to 4 px
         masks = torch.full((boxes.shape[1], 1, 160, 160), -10.0)
         for mask, (x1, y1, x2, y2) in zip(masks, boxes[0].tolist(), strict=True):
             mask[0, round(y1) : round(y2), round(x1) : round(x2)] = 10.0
         return masks
 
     def masks_of_points(self, embedding: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        assert points.dtype == torch.float32
         assert points.tolist() == [[[[pytest.approx(58), pytest.approx(58)]]]]  # (14.5, 14.5) of 40, times 4
         masks = torch.full((1, 1, 160, 160), -10.0)
         masks[..., :100] = 10.0
@@ -187,9 +189,9 @@ def test_prompts_and_masks_are_brought_from_one_size_to_the_other(tmp_path: Path
     """40 x 30 pixels are 160 x 120 of the model's 160 x 160, the rest is padding."""
     data = read_annotations(str(coco(tmp_path)), tmp_path, "--annotations")
     examiner: Any = SimpleNamespace(
-        imgsz=160, progress=Progress(None), model=Draws(), pixels=lambda images: torch.zeros(1, 3, 160, 160)
+        imgsz=160, progress=Progress(None), model=Draws(), answers=lambda call, images: call(images)
     )
-    found = mask_iou(examiner, lambda pixels: torch.zeros(1, 4, 4, 4), data)
+    found = mask_iou(examiner, lambda images: torch.zeros(1, 4, 4, 4, dtype=torch.bfloat16), data)
     assert found.mask_iou_box == pytest.approx(1.0)
     assert found.mask_iou_point == pytest.approx(200 / (25 * 30))  # of the image's left 25 columns
     assert found.mask_iou_point_over_half == 0
@@ -218,6 +220,23 @@ def test_sam_end_to_end(run: Run, saved: Saved, project: pytest.Pytester) -> Non
     assert 0 <= info["mask_iou_point"] <= 1
     assert (info["quality_count"], info["latency_p50_ms"] > 0) == (1, True)
     assert info["quality_data"].startswith("coco:instances.json:")
+
+
+def test_sam_in_bf16_takes_prompts_in_fp32(run: Run, project: pytest.Pytester) -> None:
+    small_sam(project.path / "tiny-sam")
+    coco(project.path)
+    arguments = ("-k", "segmentation", "--weights=tiny-sam", "--annotations=instances.json", "--iters=3")
+    run(*arguments, "--precision=bf16").assert_outcomes(passed=1)
+
+
+@pytest.mark.slow
+def test_a_list_of_masks_is_not_for_detectors(run: Run, project: pytest.Pytester) -> None:
+    """It says no classes: SAM is asked, and YOLO is not failed for it."""
+    mask_list(project.path, drawn())
+    small_sam(project.path / "tiny-sam")
+    asked = ("--annotations=masks.csv", "--weights=tiny-sam", "--allow-random-weights", "--iters=3", "--batch=1")
+    result = run("-k", "segmentation or (test_detection and yolov8n)", *asked, "-rs")
+    result.assert_outcomes(passed=1, skipped=1)
 
 
 def test_boxes_alone_are_no_masks(run: Run, project: pytest.Pytester) -> None:
