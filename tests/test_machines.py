@@ -73,6 +73,8 @@ def test_a_price_is_spread_over_the_life_of_a_machine(tmp_path: Path) -> None:
         ({"purchase_price": "-9", "life_years": "4"}, "--purchase-price: expected a price above 0"),
         ({"purchase_price": "0:EUR", "life_years": "4"}, "--purchase-price: expected a price above 0"),
         ({"purchase_price": "9", "life_years": "0"}, "--life-years: expected a number of years above 0, got '0'"),
+        ({"purchase_price": "9", "life_years": "1e-320"}, "--life-years: expected a number of years above 0"),
+        ({"watts": "1e300"}, "--watts: expected a number of watts above 0"),
         ({"watts": "-5"}, "--watts: expected a number of watts above 0, got '-5'"),
         ({"price_per_hour": "2:XYZ"}, "--price-per-hour: XYZ is no currency of ISO 4217, such as USD or EUR"),
         ({"machine": "edge-bx"}, "--machine: no machine 'edge-bx' in machines.toml; did you mean edge-box?"),
@@ -213,12 +215,23 @@ def test_a_report_tells_what_an_asked_rate_costs(tmp_path: Path) -> None:
     text = report_on(tmp_path, f"--machine-table={tmp_path / 'm.toml'}", "--rate=250")
     rows = {row["model"]: row for row in markdown_tables(text)["What it costs"]}
     an_hour = 1200 / 35_064
-    for model, per_s, work in (("slow", 1e3 / 40.4, "forward b1"), ("quick", 8e3 / 50.5, "forward b8")):
+    for model, per_s, work in (("slow", 1e3 / 40.4, "forward b1 224"), ("quick", 8e3 / 50.5, "forward b8 224")):
         row, machines = rows[model], math.ceil(250 / per_s)
         assert (row["machine"], row["work"], row["machines"]) == ("edge-box", work, str(machines))
         assert row["1,000,000"] == f"{an_hour / 3600 * 1e6 / per_s:.4g} EUR"
         assert row["a day"] == f"{24 * an_hour * machines:.4g} EUR"
     assert "What it costs" not in report_on(tmp_path)
+
+
+def test_what_a_model_costs_is_of_the_size_and_the_terms_that_stand_for_it(tmp_path: Path) -> None:
+    """A smaller image is served sooner: its throughput is no price of the other, whatever the batch."""
+    sizes = {"imgsz_native": 640, "model": "net"}
+    own, small = timed(40.0, batch=1, imgsz=640, **sizes), timed(20.0, batch=8, imgsz=320, **sizes)
+    save(tmp_path / "0001_a.json", [own, small])
+    (tmp_path / "m.toml").write_text(TABLE)
+    text = report_on(tmp_path, f"--machine-table={tmp_path / 'm.toml'}")
+    (row,) = markdown_tables(text)["What it costs"]
+    assert (row["work"], row["samples/s"]) == ("forward b1 640", f"{1e3 / 40.4:.4g}")
 
 
 def test_a_table_of_other_machines_says_which_were_measured(tmp_path: Path) -> None:

@@ -88,6 +88,30 @@ def test_variants_are_not_compared_at_a_pace(run: Run, saved: Saved) -> None:
         assert any("a call comes every 1 ms; call by call in alternation without --every" in n for n in info["notes"])
 
 
+def test_what_a_pace_costs_is_of_the_pace(run: Run, saved: Saved) -> None:
+    """Ten calls a second are served, however quick each is; what it draws between them nobody stated."""
+    exact = ("--batch=2", "--imgsz=32", "--warmup=1", "--iters=3", "--soak=1", "--benchmark-json=out.json")
+    money = ("--price-per-hour=3.6", "--watts=65")
+    run("-k", "custom", "--model=tiny.py:net", "--every=100", *money, *exact).assert_outcomes(passed=1)
+    (found,) = saved().values()
+    info = found["extra_info"]
+    assert info["cost_per_1000"] == pytest.approx(3.6 / 3600 * 1000 / 20)
+    assert (info["energy_source"], info["power_mean_w"], info["soak_calls"]) == (None, None, None)
+    notes = "\n".join(info["notes"])
+    assert "nobody stated what it draws between calls" in notes
+    assert "a soak is of calls one after another" in notes
+    assert "throughput_*: of calls one after another that take as long as at this pace" in notes
+
+
+def test_at_a_pace_a_variant_has_its_baseline_too(run: Run, saved: Saved) -> None:
+    """Else what it loses in quality would be set against fp32."""
+    exact = ("--batch=1", "--imgsz=32", "--warmup=1", "--iters=3", "--benchmark-json=out.json")
+    forms = ("--precision=fp32,bf16", "--baseline=bf16-eager")
+    run("-k", "custom", "--model=tiny.py:net", "--every=1", *forms, *exact).assert_outcomes(passed=2)
+    found = {each["extra_info"]["precision"]: each["extra_info"]["baseline"] for each in saved().values()}
+    assert found == {"fp32": "bf16-eager", "bf16": None}
+
+
 @pytest.mark.parametrize("text", ["-1", "fast", "5,,6", "1e9", "700000", ""])
 def test_what_is_no_pace_is_told(run: Run, text: str) -> None:
     result = run("-k", "custom", "--model=tiny.py:net", f"--every={text}")
@@ -102,12 +126,12 @@ def test_two_versions_have_a_rhythm_of_their_own(run: Run) -> None:
     result.stderr.fnmatch_lines(["*--every: two versions alternate call by call*leave out --against*"])
 
 
-def test_a_search_for_the_batch_knows_no_pace(run: Run) -> None:
-    result = run(
-        "--throughput", "-k", "best_batch and net", "--model=tiny.py:net", "--every=0,200", "--collect-only", "-q"
-    )
-    assert [line for line in result.outlines if "best_batch" in line] == [
-        "benchmarks/test_throughput.py::test_best_batch[net-fp32-224]"
+def test_how_many_calls_there_can_be_knows_no_pace(run: Run) -> None:
+    asked = ("--throughput", "--model=tiny.py:net", "--every=0,200", "--batch=1")
+    result = run("-k", "test_throughput and net", *asked, "--collect-only", "-q")
+    assert [line.rpartition("::")[2] for line in result.outlines if "::" in line] == [
+        "test_window[net-fp32-b1-224]",
+        "test_best_batch[net-fp32-224]",
     ]
 
 

@@ -19,7 +19,7 @@ from tests.saved import timed as consistent
 def timed(record: Record, workload: str, ms: float, **changes: Any) -> Record:
     times: dict[str, Any] = {f"latency_{name}_ms": ms for name in ("p50", "mean")}
     rate = {"throughput_mean_per_s": 1e3 * record.batch / ms}
-    return replace(record, model="yolo", family="yolo", workload=workload, **{**times, **rate, **changes})
+    return replace(record, model="yolo", workload=workload, **{"family": "yolo", **times, **rate, **changes})
 
 
 @pytest.fixture
@@ -39,13 +39,21 @@ def test_stages_are_columns_of_the_row_from_end_to_end(detector: list[Record]) -
 
 
 def test_a_stage_that_sees_no_image_belongs_to_every_size(record: Record) -> None:
-    sizes = [timed(record, name, 30.0, imgsz=size) for name in ("image_encoder", "end_to_end") for size in (512, 1024)]
-    found = table_for([*sizes, timed(record, "mask_decoder", 2.0, imgsz=None)])
+    record = replace(record, inputs_list=None)
+    sizes = [
+        timed(record, name, 30.0, imgsz=size, family="sam")
+        for name in ("image_encoder", "end_to_end")
+        for size in (512, 1024)
+    ]
+    found = table_for([*sizes, timed(record, "mask_decoder", 2.0, imgsz=None, family="sam")])
     assert found is not None
     assert [(row[3], row[5]) for row in found.rows] == [("512", "2.000"), ("1024", "2.000")]
 
 
-@pytest.mark.parametrize("changes", [{"batch": 1}, {"precision": "bf16"}, {"imgsz": 320}, {"every_ms": 5.0}])
+CHANGES: list[dict[str, Any]] = [{"batch": 1}, {"precision": "bf16"}, {"imgsz": 320}, {"every_ms": 5.0}]
+
+
+@pytest.mark.parametrize("changes", [*CHANGES, {"inputs_digest": "c" * 64}])
 def test_what_is_another_case_is_no_stage_of_it(detector: list[Record], changes: dict[str, Any]) -> None:
     others = [each if each.workload == "end_to_end" else replace(each, **changes) for each in detector]
     assert table_for(others) is None
@@ -53,6 +61,7 @@ def test_what_is_another_case_is_no_stage_of_it(detector: list[Record], changes:
     found = table_for(lacking)
     assert found is not None
     assert "nms ms" not in found.headings
+    assert found.rows[0][-3:-1] == ("–", "26.00")  # a sum without a stage is none
 
 
 def test_without_a_whole_or_stages_there_is_no_table(detector: list[Record]) -> None:
