@@ -12,7 +12,7 @@ from torch import nn
 from fixtures.cases.model import Model
 from fixtures.measure.agreement import Agreement, MeaninglessError, same_boxes
 from fixtures.models.yolo import Yolo
-from fixtures.record.groups import Fidelity
+from fixtures.record.asked import Fidelity
 
 
 def agreement_of(outputs: Any, references: Any, batch: int = 2) -> Fidelity:

@@ -80,7 +80,7 @@ def test_a_pipeline_with_random_weights_only_as_a_trial(run: Run, saved: Saved, 
     info = found["extra_info"]
     assert 0 <= info["clip_score"] <= 100
     assert info["quality_count"] == len(PROMPTS)
-    assert info["quality_data"].startswith("prompts:16 by tiny-clip file:")
+    assert info["quality_data"].startswith("prompts:16 batch 4 by tiny-clip file:")
 
 
 @pytest.mark.slow

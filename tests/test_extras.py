@@ -21,7 +21,7 @@ from fixtures.measure.money import money
 from fixtures.measure.peaks import Peaks, bound_of
 from fixtures.measure.sizes import safetensors_bytes, stored_bytes
 from fixtures.measure.window import Repeated
-from fixtures.record.groups import BestBatch, Money, Window
+from fixtures.record.asked import BestBatch, Money, Window
 from fixtures.record.notes import absent
 from tests.conftest import OWN, Run, Saved, info_of, no_traceback
 from tests.tiny import small_clip

@@ -15,8 +15,8 @@ from fixtures.judge.pairs import Pair
 from fixtures.judge.rules import FIELDS, Rule, parse_rule
 from fixtures.judge.verdicts import SAVED, judge
 from fixtures.options import OPTIONS
+from fixtures.record.asked import Window
 from fixtures.record.fields import Group
-from fixtures.record.groups import Window
 from fixtures.record.notes import absent, note_of, strayed, varying
 from fixtures.record.record import GROUPS, MEANINGS, MEASURED_NUMBERS, Record
 

@@ -25,7 +25,8 @@ def timed(record: Record, workload: str, ms: float, **changes: Any) -> Record:
 @pytest.fixture
 def detector(record: Record) -> list[Record]:
     parts = {"preprocess": 4.0, "forward": 20.0, "nms": 1.0, "end_to_end": 26.0}
-    return [timed(record, name, ms) for name, ms in parts.items()]
+    # What each is given is made of the same list, and is not the same bytes.
+    return [timed(record, name, ms, inputs_digest=f"{ms:064}") for name, ms in parts.items()]
 
 
 def test_stages_are_columns_of_the_row_from_end_to_end(detector: list[Record]) -> None:
@@ -53,7 +54,7 @@ def test_a_stage_that_sees_no_image_belongs_to_every_size(record: Record) -> Non
 CHANGES: list[dict[str, Any]] = [{"batch": 1}, {"precision": "bf16"}, {"imgsz": 320}, {"every_ms": 5.0}]
 
 
-@pytest.mark.parametrize("changes", [*CHANGES, {"inputs_digest": "c" * 64}])
+@pytest.mark.parametrize("changes", [*CHANGES, {"inputs_list": "other.json"}, {"inputs_count": 3}])
 def test_what_is_another_case_is_no_stage_of_it(detector: list[Record], changes: dict[str, Any]) -> None:
     others = [each if each.workload == "end_to_end" else replace(each, **changes) for each in detector]
     assert table_for(others) is None

@@ -20,11 +20,11 @@ Made by `make docs` of `fixtures/options.py`; `pytest benchmarks --help` shows t
 """
 _FIELDS = """# Fields of a record
 
-Made by `make docs` of `fixtures/record/groups.py`. A record is `extra_info` of each benchmark in the saved JSON; what
-was not measured is `null`, and `notes` says why. `--gate`, `--columns`, `--budget`, `history --metric` and the page
-take any number here. Kinds: *setting* was chosen; *counted* and *quality* are the same in every run of the same code
-and compared exactly; *time* and *rate* follow the machine's speed; *measured* varies with whatever else; *machine* is
-of the machine and not of the case; *text* and *bulk* are no numbers.
+Made by `make docs` of `fixtures/record/groups.py` and `asked.py`. A record is `extra_info` of each benchmark in the
+saved JSON; what was not measured is `null`, and `notes` says why. `--gate`, `--columns`, `--budget`,
+`history --metric` and the page take any number here. Kinds: *setting* was chosen; *counted* and *quality* are the same
+in every run of the same code and compared exactly; *time* and *rate* follow the machine's speed; *measured* varies with
+whatever else; *machine* is of the machine and not of the case; *text* and *bulk* are no numbers.
 
 """
 
