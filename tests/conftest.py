@@ -37,6 +37,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The process that hands tests to others (-n 2) runs none, and needs nothing of this.
 if "PYTEST_XDIST_WORKER" in os.environ or not re.search(r" -n ?([1-9]|auto|logical)", " ".join(sys.argv)):
     import torch
+    import torch._inductor.compile_fx  # half of it known twice, it takes its own nodes for none
     import torchvision  # noqa: F401  imported once for all runs, as below
     from transformers import CLIPModel  # noqa: F401
 
