@@ -78,7 +78,8 @@ def test_where_no_answer_differs_some_might_all_the_same(record: Record) -> None
 
 def test_lists_and_forms_that_are_not_the_same_are_not_compared(record: Record) -> None:
     full, lower = asked(record, right(200, 10)), asked(record, right(200, 16), precision="int8")
-    for other in ({"quality_data": "labels:other"}, {"imgsz": 320}, {"model": "other"}, {"workload": "other"}):
+    apart = ({"quality_data": "labels:other"}, {"imgsz": 320}, {"model": "m"}, {"workload": "w"}, {"every_ms": 5.0})
+    for other in apart:
         assert losses(lower, [replace(full, **other), lower]) == []
     assert losses(full, [full, lower]) == []
     # its own baseline is what it was made of
@@ -154,6 +155,22 @@ def test_equal_losses_of_every_part_are_known_but_for_rounding(record: Record) -
     assert loss.half == pytest.approx(1 - 0.05 ** (1 / 200))
 
 
+def test_what_is_no_share_of_items_is_known_where_every_part_lost_as_much(record: Record) -> None:
+    full = replace(record, bleu=30.0, quality_count=50, quality_jackknife={"bleu": (30.0, 31.0, 29.0)})
+    (loss,) = losses(replace(full, precision="bf16"), [full, replace(full, precision="bf16")])
+    assert (loss.drop, loss.half) == (0, 0)
+
+
+def test_a_share_of_what_it_was_has_its_interval_in_such_shares(record: Record) -> None:
+    """Of AP 0.5 the loss of 0.01 is 2 %, and of three parts the two that differ by 0.01 are 1 % off it."""
+    full = replace(record, coco_ap=0.5, quality_count=500, quality_jackknife={"coco_ap": (0.5, 0.5, 0.5)})
+    lower = replace(full, precision="int8", coco_ap=0.49, quality_jackknife={"coco_ap": (0.485, 0.49, 0.495)})
+    (found,) = checks(lower, full)
+    half = half_width([0.015, 0.01, 0.005]) / 0.5 * 100
+    assert found.measured == pytest.approx(0.02)
+    assert f"95 % CI {2 - half:+.2g} … {2 + half:+.2g}" in found.note
+
+
 @pytest.mark.parametrize(
     ("name", "before", "after", "verdict"),
     [
@@ -184,6 +201,7 @@ def test_what_was_not_measured_is_unknown(record: Record) -> None:
     (found,) = checks(lower, record)
     assert (found.limit.name, found.verdict) == ("quality loss", "unknown")
     assert checks(record, lower) == []
+    assert checks(replace(record, device="remote", precision="remote", runtime="openai"), record) == []  # no variant
 
 
 def test_calls_that_fail_count_of_any_variant(record: Record) -> None:
