@@ -108,9 +108,10 @@ def test_the_variant_that_must_be_named_is(record: Record, name: str) -> None:
     assert (first.nearest is None) == (expected is not None)
 
 
-def test_variants_at_another_pace_are_no_variants_of_it(record: Record) -> None:
+@pytest.mark.parametrize("other", [{"every_ms": 200.0}, {"steps": 4}])
+def test_variants_of_other_work_are_no_variants_of_it(record: Record, other: dict[str, Any]) -> None:
     records = variants(record, {})
-    records["bf16"] = replace(records["bf16"], every_ms=200.0)
+    records["bf16"] = replace(records["bf16"], **other)
     budget = Budget("b", (limit("latency", "< 55 ms"),))
     fits = [fit(which, each, budget, list(records.values())) for which, each in records.items()]
     (first,) = first_fits(fits)
@@ -140,6 +141,13 @@ def test_the_nearest_says_what_it_is_over_though_that_is_not_sure(record: Record
     (first,) = first_fits(fits)
     assert first.chosen is None
     assert "none fits; the nearest: fp32, 9% over (latency < 55 ms, measured 60 ms)" in budget_table.text(fits, 300)
+
+
+def test_the_nearest_is_the_one_that_is_the_least_over(record: Record) -> None:
+    lost: dict[str, ROW | dict[str, Any]] = {"pruned": (18, 6, 188), "pruned int8": (20, 1.5, 187)}
+    (first,) = first_fits(fits_of(record, lost, 10))
+    assert first.nearest is not None
+    assert first.nearest.nodeid == "pruned"
 
 
 def test_thirty_of_them() -> None:
