@@ -234,6 +234,28 @@ def test_what_a_model_costs_is_of_the_size_and_the_terms_that_stand_for_it(tmp_p
     assert (row["work"], row["samples/s"]) == ("forward b1 640", f"{1e3 / 40.4:.4g}")
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"every_ms": 100.0},
+        {"precision": "int8", "baseline": "fp32-eager", "agreement_cosine_min": 0.9999},
+        {"baseline": "bf16-eager", "speedup_unequal": ("images",)},
+    ],
+)
+def test_what_yields_more_and_is_other_work_is_no_price_of_it(tmp_path: Path, other: dict[str, Any]) -> None:
+    save(tmp_path / "0001_a.json", [timed(40.0, model="net", batch=1), timed(50.0, model="net", batch=8, **other)])
+    (tmp_path / "m.toml").write_text(TABLE)
+    text = report_on(tmp_path, f"--machine-table={tmp_path / 'm.toml'}")
+    assert markdown_tables(text)["What it costs"][0]["samples/s"] == f"{1e3 / 40.4:.4g}"
+
+
+def test_a_call_every_so_often_yields_no_more_than_come(tmp_path: Path) -> None:
+    save(tmp_path / "0001_a.json", [timed(40.0, model="net", batch=1, every_ms=100.0)])
+    (tmp_path / "m.toml").write_text(TABLE)
+    text = report_on(tmp_path, f"--machine-table={tmp_path / 'm.toml'}")
+    assert markdown_tables(text)["What it costs"][0]["samples/s"] == "10"
+
+
 def test_a_table_of_other_machines_says_which_were_measured(tmp_path: Path) -> None:
     save(tmp_path / "0001_a.json", [timed(40.0)])
     (tmp_path / "m.toml").write_text('[machines.a]\nprice_per_hour = 1\nmeasured_on = "Other"\n')

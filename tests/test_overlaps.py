@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from pycocotools import mask as coco_mask
+from transformers import SamImageProcessor
 
 from fixtures.inputs.decoding import decode
 from fixtures.models.sam import Sam
@@ -21,7 +22,7 @@ from fixtures.quality.detection import average_precision, coco_ap
 from fixtures.quality.evaluate import CannotAnswerError
 from fixtures.quality.jackknife import GROUPS, jackknife
 from fixtures.quality.metrics import masks
-from fixtures.quality.segmentation import centre_point, mask_iou
+from fixtures.quality.segmentation import centre_point, mask_iou, model_sides
 from tests.conftest import Run, Saved, info_of
 from tests.test_annotations import coco, drawn, mask_list
 from tests.tiny import small_sam
@@ -195,6 +196,14 @@ def test_prompts_and_masks_are_brought_from_one_size_to_the_other(tmp_path: Path
     assert found.mask_iou_box == pytest.approx(1.0)
     assert found.mask_iou_point == pytest.approx(200 / (25 * 30))  # of the image's left 25 columns
     assert found.mask_iou_point_over_half == 0
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((30, 43), 112), ((30, 44), 109), ((30, 42), 114)])
+def test_what_is_padding_is_as_transformers_has_it(shape: tuple[int, int], rows: int) -> None:
+    """30 x 160 / 43 is 111.6 rows, 30 x 160 / 44 is 109.1, 30 x 160 / 42 is 114.3."""
+    sizes = {"size": {"longest_edge": 160}, "pad_size": {"height": 160, "width": 160}}
+    found = SamImageProcessor()(np.zeros((*shape, 3), np.uint8), return_tensors="np", **sizes)
+    assert tuple(found["reshaped_input_sizes"][0]) == model_sides(shape, 160) == (rows, 160)
 
 
 def test_sam_end_to_end(run: Run, saved: Saved, project: pytest.Pytester) -> None:
