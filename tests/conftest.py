@@ -37,7 +37,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The process that hands tests to others (-n 2) runs none, and needs nothing of this.
 if "PYTEST_XDIST_WORKER" in os.environ or not re.search(r" -n ?([1-9]|auto|logical)", " ".join(sys.argv)):
     import torch
-    import torch._inductor.compile_fx  # half of it known twice, it takes its own nodes for none
     import torchvision  # noqa: F401  imported once for all runs, as below
     from transformers import CLIPModel  # noqa: F401
 
@@ -124,7 +123,7 @@ def runtimes(pipelines: None) -> None:
     from fixtures.cases.variants import Variant
     from fixtures.runtimes.graph import Graph
 
-    for module in ("torch_pruning", "torchao.quantization"):
+    for module in ("torch_pruning", "torchao.quantization", "torch._inductor.compile_fx"):
         importlib.import_module(module)
     for runtime in ("onnxruntime", "openvino"):
         for precision in ("fp32", "int8"):
@@ -155,6 +154,8 @@ def project(pytester: pytest.Pytester, rendered: Path, monkeypatch: pytest.Monke
         "fixtures.measure.turns.MOST_APART", float("inf")
     )  # a few rounds beside other tests tell nothing
     monkeypatch.setattr("fixtures.measure.peaks._TRIES", 1)  # each takes a second
+    for name, small in {"_ROUNDS": 2, "_MATMUL_SIDE": 32, "_COPY_BYTES": 2**16}.items():
+        monkeypatch.setattr(f"fixtures.measure.canary.{name}", small)  # beside other tests it tells nothing
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
         monkeypatch.delenv(name)  # runs inside a test are not a worker's, also where the tests themselves run under -n
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # which plugins there are takes a sixth of a second

@@ -51,17 +51,22 @@ def test_quality_is_asked_when_everything_was_measured(run: Run, project: pytest
     assert calls.index("4") > 4  # the first call, memory, the warm-up and three rounds
 
 
-@pytest.mark.usefixtures("runtimes")
-@pytest.mark.parametrize("runtime", ["eager", "compile"])
-def test_a_metric_of_ones_own_gets_what_the_model_returns(
-    run: Run, saved: Saved, project: pytest.Pytester, runtime: str
-) -> None:
+def ask_for_shapes(run: Run, saved: Saved, project: pytest.Pytester, runtime: str) -> None:
     """Of one image a row, also where a batch of two was filled up; what is no row of it stays as it is."""
     project.makepyfile(own=TOLD)
     arguments = ("-k", "own_metric and nested", "--model=own.py:nested", "--metric=own.py:shapes", "--batch=2")
     forms = (f"--runtime={runtime}", "--baseline=none", "--iters=3", "--benchmark-json=out.json")
     run(*arguments, *forms).assert_outcomes(passed=1)
     assert info_of(saved)["own_metric"] == 1.0
+
+
+def test_a_metric_of_ones_own_gets_what_the_model_returns(run: Run, saved: Saved, project: pytest.Pytester) -> None:
+    ask_for_shapes(run, saved, project, "eager")
+
+
+@pytest.mark.slow
+def test_so_it_does_of_a_compiled_one(runtimes: None, run: Run, saved: Saved, project: pytest.Pytester) -> None:
+    ask_for_shapes(run, saved, project, "compile")
 
 
 def test_of_several_captions_an_image_the_images_count(run: Run, saved: Saved, project: pytest.Pytester) -> None:

@@ -64,7 +64,9 @@ def test_a_baseline_of_another_device_is_refused_before_anything_runs(project: p
     )
 
 
-@pytest.mark.parametrize("field", ["weights", "inputs_digest", "precision"])
+@pytest.mark.parametrize(
+    "field", ["weights", *(pytest.param(n, marks=pytest.mark.slow) for n in ("inputs_digest", "precision"))]
+)
 def test_a_baseline_of_other_work_is_refused_by_name(project: pytest.Pytester, run: Run, field: str) -> None:
     run(*OWN, "--iters=3", "--benchmark-save=base")
     edit_baseline(project, **{field: "other"})

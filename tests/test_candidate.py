@@ -109,23 +109,27 @@ def test_equal_work_has_a_ratio_with_its_interval(compare: Any, name: str) -> No
     result.stdout.fnmatch_lines(["*speed-up over base*", f"{name} *"])
 
 
+def seldom(*case: str) -> Any:
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("serial", "runs serially: 40 model calls of 2 rows for a batch of 4 prompts"),
         ("twenty", "ignores num_inference_steps: asked for 10, did 20"),
-        ("own_seed", "does not draw from the generator it is given: its seed is its own"),
-        ("reseeds", "reseeds the generator: given seed 42, left with 0"),
-        ("draws", "its images do not depend on the generator's seed"),
+        seldom("own_seed", "does not draw from the generator it is given: its seed is its own"),
+        seldom("reseeds", "reseeds the generator: given seed 42, left with 0"),
+        seldom("draws", "its images do not depend on the generator's seed"),
         ("shifted", "starts from other noise than the baseline"),
-        ("chunks", "runs serially: 20 model calls of 4 rows for a batch of 4 prompts"),
-        ("smaller", "images (4, 3, 4, 4) -> (4, 3, 2, 2)"),
-        ("later", "10 model calls when it was looked at, 1 later"),
-        ("busy", "a call changes the threads"),
-        ("unguided", "rows of model calls a step 8 -> 4"),
-        ("retrained", "other weights: unet.mix.weight"),
-        ("fewer", "returns 3 images for 4 prompts"),
-        ("threads", "threads"),
+        seldom("chunks", "runs serially: 20 model calls of 4 rows for a batch of 4 prompts"),
+        seldom("smaller", "images (4, 3, 4, 4) -> (4, 3, 2, 2)"),
+        seldom("later", "10 model calls when it was looked at, 1 later"),
+        seldom("busy", "a call changes the threads"),
+        seldom("unguided", "rows of model calls a step 8 -> 4"),
+        seldom("retrained", "other weights: unet.mix.weight"),
+        seldom("fewer", "returns 3 images for 4 prompts"),
+        seldom("threads", "threads"),
         ("hidden", "its model calls cannot be counted"),
     ],
 )

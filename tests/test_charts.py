@@ -183,6 +183,7 @@ def test_sizes_and_many_batches_are_told_apart(tmp_path: Path) -> None:
     assert any("4 of 5 shown, the smallest batches" in text.get_text().replace("\n", " ") for text in texts(drawn))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_committed_charts_are_legible(kind: str) -> None:
     """No text is small, none covers another, every axis has a label, machine and date stand below."""
@@ -252,6 +253,7 @@ def test_a_name_with_dollars_is_a_name(tmp_path: Path) -> None:
     assert {"latency-params.svg", "latency-params.png", "distributions.svg"} <= set(names)
 
 
+@pytest.mark.slow
 def test_a_long_name_leaves_room_for_the_chart(tmp_path: Path) -> None:
     records = [replace(r, model="a-very-long-name" * 15 + r.model, **PEAKS) for r in detectors()]
     with warnings.catch_warnings():

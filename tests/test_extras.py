@@ -118,6 +118,7 @@ def test_compile_time_is_reported_and_the_model_counted_eagerly(
     assert "compile" not in " ".join(note for note in info["notes"] if note.startswith("compile_s"))
 
 
+@pytest.mark.slow
 def test_a_recompile_within_the_timed_rounds_fails_the_case(run: Run, project: pytest.Pytester) -> None:
     torch._dynamo.reset()
     grows = COMPILED.replace("SHAPE", "int(torch.randint(2, 60, (1,), generator=g))")

@@ -65,7 +65,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None, str | No
 
     def verdict(torch: str | None, torchvision: str | None) -> str | None:
         versions = {"torch": torch, "torchvision": torchvision}
-        monkeypatch.setattr(machine, "_version", versions.get)
+        monkeypatch.setattr(machine, "version", versions.get)
         monkeypatch.setattr(metadata, "requires", lambda _: ["numpy", "torch==2.14.1", "gdown; extra == 'gdown'"])
         return machine.torch_pair_error()
 

@@ -18,6 +18,8 @@ from tests.reports import shown
 from tests.saved import H200, detectors, save, timed
 from tools.browser import complaints, open_page
 
+pytestmark = pytest.mark.slow
+
 ODD = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"
 
 
@@ -97,7 +99,6 @@ def test_it_sorts(page: Chrome) -> None:
         assert shown(page)[-1]["p95"] is None  # what is not known comes last either way
 
 
-@pytest.mark.slow
 def test_it_filters_by_text_and_by_number_and_the_chart_follows(page: Chrome) -> None:
     for wanted, left in {
         ">80": {120.0, 200.0},

@@ -17,8 +17,9 @@ from tests.reports import shown
 from tests.saved import detectors, save, timed
 from tools.browser import complaints, open_page
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_committed_numbers_are_the_records(browser: Chrome, tmp_path: Path) -> None:
     assert main([str(ROOT / "results"), "--out", str(tmp_path)]) == 0
     open_page(browser, tmp_path / "report.html")
@@ -51,7 +52,6 @@ def test_a_report_without_any_case_loads_too(browser: Chrome, tmp_path: Path) ->
     assert not browser.find_element(By.ID, "explore").is_displayed()
 
 
-@pytest.mark.slow
 def test_a_link_to_a_file_with_an_odd_name_leads_there(browser: Chrome, tmp_path: Path) -> None:
     file = save(tmp_path / "a #1 50%.json", detectors()[:1])
     assert main([str(file), "--out", str(tmp_path / "out")]) == 0
@@ -62,7 +62,6 @@ def test_a_link_to_a_file_with_an_odd_name_leads_there(browser: Chrome, tmp_path
     assert link.get_attribute("href") == file.as_uri()
 
 
-@pytest.mark.slow
 def test_log_axes_have_plain_ticks_that_do_not_run_into_each_other(browser: Chrome, tmp_path: Path) -> None:
     sizes = {"narrow": (1_600_000, 2_100_000), "wide": (10_000, 900_000_000)}
     for name, params in sizes.items():
@@ -77,7 +76,6 @@ def test_log_axes_have_plain_ticks_that_do_not_run_into_each_other(browser: Chro
         assert len(set(ticks)) == len(ticks)
 
 
-@pytest.mark.slow
 def test_the_first_distributions_are_of_latency_and_pairs_beyond_the_limit_are_told(
     browser: Chrome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +93,6 @@ def test_the_first_distributions_are_of_latency_and_pairs_beyond_the_limit_are_t
     assert summary == "latency_p50_ms: 2 inconclusive; older pairs left out: 1 (report on fewer runs to see them)"
 
 
-@pytest.mark.slow
 def test_a_thousand_cases_are_a_small_page_that_is_soon_ready(browser: Chrome, tmp_path: Path) -> None:
     """The limit of 2 s is checked with much room: a test is no place for a stopwatch."""
     records = [timed(5.0 + i, model=f"net{i}", batch=1, params=10**6 + i) for i in range(1000)]

@@ -138,6 +138,7 @@ def test_what_the_shell_makes_of_an_unquoted_glob_is_understood(project: pytest.
     result.stdout.fnmatch_lines(["*test_forward[[]a-fp32-b1-640]", "*test_forward[[]b-fp32-b1-640]"])
 
 
+@pytest.mark.slow
 def test_trained_yolo_is_split_into_stages_on_real_images_only(
     project: pytest.Pytester, run: Run, saved: Saved
 ) -> None:
