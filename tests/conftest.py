@@ -25,6 +25,7 @@ import fixtures
 from fixtures.cases.variants import Variant
 from fixtures.devices.cpu import Cpu
 from fixtures.inputs import synthetic
+from fixtures.measure.canary import Canary, CanaryTimes
 from fixtures.record.record import Record
 from tests.record import RECORD
 from tests.tiny import TINY
@@ -154,8 +155,8 @@ def project(pytester: pytest.Pytester, rendered: Path, monkeypatch: pytest.Monke
         "fixtures.measure.turns.MOST_APART", float("inf")
     )  # a few rounds beside other tests tell nothing
     monkeypatch.setattr("fixtures.measure.peaks._TRIES", 1)  # each takes a second
-    for name, small in {"_ROUNDS": 2, "_MATMUL_SIDE": 32, "_COPY_BYTES": 2**16}.items():
-        monkeypatch.setattr(f"fixtures.measure.canary.{name}", small)  # beside other tests it tells nothing
+    # Beside other tests it tells nothing of the machine, and would be taken for it.
+    monkeypatch.setattr(Canary, "time", lambda self: CanaryTimes((1.0,), (2.0,)))
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
         monkeypatch.delenv(name)  # runs inside a test are not a worker's, also where the tests themselves run under -n
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # which plugins there are takes a sixth of a second

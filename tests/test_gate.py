@@ -55,13 +55,14 @@ def test_the_same_numbers_pass_and_twice_as_slow_is_a_regression(
 ) -> None:
     base = write("base.json")
     assert gate.main([base, write("same.json"), "--gate=latency_p50_ms:20%"]) == 0
-    assert "gate: 1 pass (saved baseline; processes a case: 1 before, 1 now)" in capsys.readouterr().out
+    evidence = "processes a case: 1 before, 1 now; finds from +33 %, --against from +2.4 %"
+    assert f"gate: 1 pass (saved baseline; {evidence})" in capsys.readouterr().out
     slow = write("slow.json", {CASE: timed(20.0, record)})
     assert gate.main([base, slow]) == 1
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("REGRESSION benchmarks")]
     assert line == (
-        f"REGRESSION {CASE}: latency_p50_ms 10 -> 20 (+100.0 %, 95 % CI +70.9 … +134.1 %); limit 5 %: certainly "
-        "slower, at least 70.9 %, best estimate beyond it"
+        f"REGRESSION {CASE}: latency_p50_ms 10 -> 20 (+100.0 %, 95 % CI +69.4 … +136.2 %); limit 5 %: certainly "
+        "slower, at least 69.4 %, best estimate beyond it"
     )
 
 
@@ -149,7 +150,7 @@ def test_what_the_machine_alone_would_decide_is_inconclusive(
     said = capsys.readouterr().out
     assert "INCONCLUSIVE" in said
     assert (
-        "limit 5 %; +9.5 % as measured; the machine was 49 % slower (canary), taken out; +9.5 % and -26.5 % point in "
+        "limit 5 %; the machine was 49 % slower (canary), -26.5 % with that taken out; +9.5 % and -26.5 % point in "
         "opposite directions; more --processes on both sides, or --against would tell"
     ) in said
     assert gate.main([write("base.json", {CASE: head}), write("head.json", {CASE: base})]) == 0
@@ -262,10 +263,20 @@ def test_several_baselines_are_pooled_into_more_processes(
 
 
 def test_an_inconclusive_verdict_passes_unless_strict(write: Write, record: Record) -> None:
-    head = write("head.json", {CASE: timed(10.3, record)})
+    head = write("head.json", {CASE: timed(10.7, record)})
     base = write("base.json")
     assert gate.main([base, head]) == 0
     assert gate.main([base, head, "--gate-strict"]) == 1
+
+
+def test_what_keeps_the_limit_as_far_as_runs_can_tell_passes(
+    write: Write, record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody is surely within 5 % across runs that differ by 4 %: it says what it may be."""
+    head = write("head.json", {CASE: timed(10.3, record)})
+    assert gate.main([write("base.json"), head, "--gate-strict"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "limit 5 %; kept by the best estimate, and surely no worse than +18 %" in said
 
 
 @pytest.mark.parametrize(
@@ -323,9 +334,9 @@ def test_markdown_puts_the_worst_first_and_escapes_names(write: Write, record: R
 @pytest.mark.parametrize("width", [72, 80, 110, 160])
 def test_the_table_fits_the_terminal(record: Record, width: int) -> None:
     case = "benchmarks/test_clip.py::test_image_encoder[clip-vit-b32-fp32-b8-224]"
-    pair = Pair(case, parse_rule("latency_p50_ms:2%"), record, replace(record, latency_p50_ms=10.2))
+    pair = Pair(case, parse_rule("latency_p50_ms:2%"), record, replace(record, latency_p50_ms=10.7))
     judgement = Judgement(SAVED, tuple(judge([pair], SAVED)), "saved baseline")
     text = verdict_table.text(judgement, width, colour=False)
     assert max(map(len, text.splitlines())) <= width
     assert "inconclusive" in text
-    assert "+2.0 %" in text
+    assert "+7.0 %" in text

@@ -93,7 +93,7 @@ def test_the_table_counts_what_was_named_and_what_was_planted(record: Record) ->
     runs = [
         Run("saved", "same", 0, {}, 50.0, 0.0, sides(5)),
         Run("saved", "slower", 0, planted, 50.0, 0.0, sides(5, **planted)),
-        Run("saved", "same", 1, {}, 50.0, 0.0, sides(5, resnet18=0.08)),  # a false alarm
+        Run("saved", "same", 1, {}, 50.0, 0.0, sides(5, resnet18=0.4)),  # a false alarm
         Run("alternating", "same", 0, {}, 100.0, 0.0, sides(8), sides(8), {m: [1.0] * 8 for m in MODELS}),
         Run(
             "alternating",
@@ -116,10 +116,10 @@ def test_the_table_counts_what_was_named_and_what_was_planted(record: Record) ->
     assert "| alternating | +5 % found | 1 of 1 (3 to 100 %)" in table
     assert "| alternating | +1 % found | 0 of 1 (0 to 98 %)" in table
     assert "| saved | same code: runs with a false alarm | 1 of 1 (3 to 100 %) | 1 of 1 (3 to 100 %) |" in table
-    assert "| saved | +10 % found | 1 of 1 (3 to 100 %)" in table
+    assert "| saved | +10 % found | 0 of 1 (0 to 98 %)" in table  # runs may differ by as much
     assert "| saved | runs that name a model nothing was planted in | 0 of 1 (0 to 98 %)" in table
     (untouched,) = set(MODELS) - planted.keys()
-    astray = replace_head(runs[1], sides(5, **planted, **{untouched: 0.2}))
+    astray = replace_head(runs[1], sides(5, **planted, **{untouched: 0.5}))
     strayed = markdown(Trials({}, {}, dict.fromkeys(MODELS, template), [runs[0], astray]))
     assert "| saved | runs that name a model nothing was planted in | 1 of 1 (3 to 100 %)" in strayed
     assert "| alternating | seconds a run of six models, median (most) | 105 (110) | |" in table

@@ -94,6 +94,7 @@ def test_how_often_a_fresh_process_is_within_is_the_saved_one() -> None:
     "name",
     [
         "make-bench.txt",
+        "worlds.md",
         "against.txt",
         "best-batch.txt",
         "budget.txt",
@@ -112,7 +113,18 @@ def test_real_output_is_what_was_printed(name: str) -> None:
 
 def test_every_option_named_exists(pytestconfig: pytest.Config) -> None:
     known = set(re.findall(r"--[a-z-]+", pytestconfig._parser.optparser.format_help()))
-    others = {"--storage", "--markdown", "--svg", "--csv", "--speedup", "--out", "--relative-to", "--case", "--chart"}
+    others = {
+        "--runs",
+        "--storage",
+        "--markdown",
+        "--svg",
+        "--csv",
+        "--speedup",
+        "--out",
+        "--relative-to",
+        "--case",
+        "--chart",
+    }
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", EVERYTHING)) - others
     assert named <= known
 

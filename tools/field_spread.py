@@ -20,6 +20,7 @@ from fixtures.judge.rules import Rule
 from fixtures.judge.verdicts import SAVED, judge
 from fixtures.record.record import Record
 from fixtures.stats.percentiles import latency_of
+from fixtures.stats.spread import spread_flags
 from fixtures.workers.pool import pooled
 from tools.gate_power_table import interval
 
@@ -76,7 +77,12 @@ SETS: Mapping[str, tuple[int, Callable[[np.random.Generator], Callable[[], np.nd
 
 def _record(template: Record, processes_ms: Sequence[np.ndarray]) -> Record:
     """What the suite records of these processes."""
-    records = [replace(template, **asdict(latency_of(rounds.tolist(), template.batch))) for rounds in processes_ms]
+    records = [
+        replace(
+            template, **asdict(latency_of(rounds.tolist(), template.batch)), flags=tuple(spread_flags(rounds.tolist()))
+        )
+        for rounds in processes_ms
+    ]
     return records[0] if len(records) == 1 else pooled(records, [(rounds / 1e3).tolist() for rounds in processes_ms])
 
 

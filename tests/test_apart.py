@@ -1,0 +1,180 @@
+"""How far runs are apart on a machine, by its own saved runs: what the gate takes instead of what is built in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from fixtures.history.apart import apart
+from fixtures.judge.pairs import Pair
+from fixtures.judge.rules import Rule
+from fixtures.judge.verdicts import SAVED, judge
+from fixtures.record.record import Record
+from fixtures.record.saved import SavedRun
+from fixtures.stats.run_spread import CaseHistory, RunSpread
+from tests.conftest import Run, no_traceback
+from tests.saved import timed
+from tools.worlds import BEYOND
+
+CASE = "benchmarks/test_custom.py::test_forward[net-fp32-b8-224]"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MACHINE = {"torch": "2.14.1", "driver": None}
+
+
+def saved(record: Record, logs: Sequence[float], slow: Sequence[float] = (), hours: float = 8) -> list[SavedRun]:
+    """One run after the other, so many hours apart."""
+    runs = []
+    for index, log in enumerate(logs):
+        each = timed(10 * float(np.exp(log)), record)
+        if len(slow):
+            pace = float(np.exp(slow[index]))
+            each = replace(each, canary_matmul_ms=pace, canary_copy_ms=2 * pace)
+        taken_at = START + timedelta(hours=hours * index)
+        runs.append(SavedRun(Path(f"{index:04}_a.json"), {CASE: each}, {}, MACHINE, taken_at=taken_at))
+    return runs
+
+
+def known(record: Record, runs: Sequence[SavedRun], age: timedelta = timedelta()) -> CaseHistory | None:
+    return apart({CASE: record}, MACHINE, runs, age).get(CASE)
+
+
+def test_runs_are_as_far_apart_as_neighbours_are(record: Record) -> None:
+    """By hand: neighbours differ by 0.02 and 0.04 in turn, of which the median is 0.03 or so; a step counts once."""
+    logs = np.cumsum([0.0, 0.02, -0.04, 0.02, -0.04, 0.02, -0.04, 0.02, 1.0, 0.02])
+    found = known(record, saved(record, logs))
+    assert found is not None
+    near = np.abs(np.diff(logs))
+    far = [abs(a - b) for i, a in enumerate(logs) for b in logs[i + 1 :]]
+    expected = 1.4826 / np.sqrt(2) * max(np.median(near), np.median(far))
+    assert found == CaseHistory(RunSpread(pytest.approx(expected), 5), follows_canary=False)
+
+
+@pytest.mark.parametrize(
+    ("count", "hours", "told"), [(8, 8.0, True), (7, 8.0, False), (8, 0.5, False), (30, 0.5, False), (50, 0.5, True)]
+)
+def test_it_takes_eight_runs_of_two_days(record: Record, count: int, hours: float, told: bool) -> None:
+    runs = saved(record, np.arange(count) % 2 / 100, hours=hours)
+    assert (known(record, runs) is not None) == told
+
+
+def test_runs_of_others_say_nothing(record: Record) -> None:
+    runs = saved(record, np.arange(10) % 2 / 100)
+    assert known(record, runs) is not None
+    assert known(replace(record, threads=1), runs) is None
+    assert apart({CASE: record}, {**MACHINE, "torch": "2.15.0"}, runs) == {}
+    assert apart({"benchmarks/test_custom.py::test_other[a]": record}, MACHINE, runs) == {}
+    copies = [replace(run, taken_at=run.taken_at + timedelta(seconds=1)) for run in runs[:4]]
+    assert known(record, [*runs[:4], *copies]) is None  # saved twice
+
+
+def test_a_canary_is_followed_where_runs_are_closer_with_it_taken_out(record: Record) -> None:
+    pace = 0.1 * np.sin(np.arange(12))
+    noise = 0.01 * np.cos(7 * np.arange(12))
+    follows = known(record, saved(record, pace + noise, pace))
+    apart_from_it = known(record, saved(record, noise, pace))
+    assert follows is not None
+    assert apart_from_it is not None
+    assert follows.follows_canary
+    assert follows.spread.sd < 0.03
+    assert not apart_from_it.follows_canary
+    assert apart_from_it.spread.sd < 0.03
+
+
+def test_an_old_baseline_is_as_far_off_as_runs_of_its_age(record: Record) -> None:
+    """The level creeps by a per cent a run."""
+    runs = saved(record, np.arange(24) / 100)
+    new, old = known(record, runs), known(record, runs, timedelta(days=6))
+    assert new is not None
+    assert old is not None
+    assert old.spread.sd > new.spread.sd > 0.007
+
+
+def with_history(record: Record, history: CaseHistory, base: float, head: float, pace: float = 1.0) -> Pair:
+    def side(ms: float, slow: float) -> Record:
+        values = {"latency_p50_ms": (ms,) * 5, "canary_matmul_ms": (slow,) * 5, "canary_copy_ms": (slow,) * 5}
+        return replace(timed(ms, record), canary_matmul_ms=slow, canary_copy_ms=slow, process_values=values)
+
+    return Pair(CASE, Rule("latency_p50_ms"), side(base, 1.0), side(head, pace), history=history)
+
+
+def test_a_steady_machine_finds_less_and_a_restless_one_cries_no_wolf(record: Record) -> None:
+    steady, restless = (CaseHistory(RunSpread(sd, 12), follows_canary=False) for sd in (0.01, 0.10))
+    assert judge([with_history(record, steady, 10.0, 11.5)], SAVED)[0].status == "regression"
+    assert judge([with_history(record, restless, 10.0, 13.0)], SAVED)[0].status == "inconclusive"
+
+
+def test_history_says_whether_the_canary_is_taken_out(record: Record) -> None:
+    follows, does_not = (CaseHistory(RunSpread(0.01, 12), follows) for follows in (True, False))
+    (taken,) = judge([with_history(record, follows, 10.0, 13.0, 1.3)], SAVED)
+    assert (taken.status, taken.change) == ("pass", pytest.approx(0.0))
+    assert "the machine was 30 % slower (canary), taken out as in its history" in taken.why
+    (left,) = judge([with_history(record, does_not, 10.0, 13.0, 1.3)], SAVED)
+    assert (left.status, left.change) == ("regression", pytest.approx(0.3))
+    assert "canary" not in left.why
+
+
+RUNS = 200
+
+
+@pytest.mark.slow
+def test_on_a_machine_whose_runs_are_far_apart_history_keeps_the_promise(record: Record) -> None:
+    """7 % from run to run, of which nothing built in knows: twelve saved runs do."""
+    (world,), random = BEYOND.values(), np.random.default_rng(3)
+    alarms = 0
+    for _ in range(RUNS):
+        pairs = []
+        for case in range(6):
+            logs = [float(np.median(world.run_of(random, 5))) for _ in range(12)]
+            history = known(record, saved(record, logs))
+            sides = [
+                replace(record, process_values={"latency_p50_ms": tuple(10 * np.exp(world.run_of(random, 5)))})
+                for _ in range(2)
+            ]
+            pairs.append(Pair(str(case), Rule("latency_p50_ms"), *sides, history=history))
+        alarms += any(each.status == "regression" for each in judge(pairs, SAVED))
+    assert alarms <= binom.ppf(0.999, RUNS, SAVED.alpha)
+
+
+OWN = ("-k", "custom", "--model=tiny.py:net", "--batch=1", "--iters=3")
+
+
+def test_a_run_is_compared_with_the_last_runs(project: pytest.Pytester, run: Run) -> None:
+    for _ in range(5):
+        run(*OWN, "--benchmark-save=a").assert_outcomes(passed=1)
+    gated = ("--gate=latency_p50_ms:900%",)
+    result = run(*OWN, "--benchmark-compare=history", *gated)
+    no_traceback(result)
+    result.stdout.fnmatch_lines(
+        [
+            "*--benchmark-compare=history: the last 5 saved runs are of one day: compared with the last one, as saved*",
+            "gate: 1 pass (saved baseline; processes a case: 1 before, 1 now; *",
+        ]
+    )
+    for index, file in enumerate(sorted((project.path / "results").glob("*/*_a.json"))):
+        content = json.loads(file.read_text())
+        content["datetime"] = f"2026-01-0{index + 1}T00:00:00+00:00"
+        file.write_text(json.dumps(content))
+    result = run(*OWN, "--benchmark-compare=history", *gated)
+    result.stdout.fnmatch_lines(["gate: 1 pass (saved baseline; processes a case: 5 before, 1 now; *"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("history:6", "--benchmark-compare=history:6: there are 1 saved runs in *"),
+        ("history:4", "--benchmark-compare=history:4: history:K takes a number of runs from 5, got '4'"),
+        ("history:many", "--benchmark-compare=history:many: history:K takes a number of runs from 5, got 'many'"),
+    ],
+)
+def test_a_history_that_is_not_there_is_told(run: Run, asked: str, said: str) -> None:
+    run(*OWN, "--benchmark-save=a").assert_outcomes(passed=1)
+    result = run(*OWN, f"--benchmark-compare={asked}", "--gate=latency_p50_ms:900%")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{said}*"])
