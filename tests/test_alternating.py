@@ -66,7 +66,7 @@ def test_pairs_that_contradict_what_is_printed_decide_nothing(record: Record) ->
     base, head = replace(record, latency_p50_ms=11.0), replace(record, latency_p50_ms=11.1)
     verdict = one(Pair("a", P50, base, head, (0.91,) * 8), ALTERNATING)
     assert verdict.status == "inconclusive"
-    assert "+0.9 % and -9.0 % point in opposite directions" in verdict.why
+    assert "-9.0 % and +0.9 % point in opposite directions" in verdict.why
     per_s = [replace(r, throughput_p50_per_s=1e3 / r.latency_p50_ms) for r in (base, head)]
     rule = Rule("throughput_p50_per_s", share=0.02)
     assert one(Pair("a", rule, *per_s, (0.91,) * 8), ALTERNATING).status == "inconclusive"
