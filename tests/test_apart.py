@@ -145,6 +145,7 @@ def test_on_a_machine_whose_runs_are_far_apart_history_keeps_the_promise(record:
 OWN = ("-k", "custom", "--model=tiny.py:net", "--batch=1", "--iters=3")
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_with_the_last_runs(project: pytest.Pytester, run: Run) -> None:
     for _ in range(5):
         run(*OWN, "--benchmark-save=a").assert_outcomes(passed=1)

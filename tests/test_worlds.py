@@ -17,7 +17,9 @@ MOST = int(binom.ppf(0.999, RUNS, SAVED.alpha))
 LEAST = int(binom.ppf(0.001, RUNS, 0.9))
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if "canary" in name else []) for name in WORLDS]
+)
 def test_a_saved_baseline_in_every_world(record: Record, name: str) -> None:
     """At most one run of six cases in twenty alarms, and +25 % is found nine times in ten."""
     assert alarms(record, WORLDS[name], RUNS) <= MOST
