@@ -11,8 +11,8 @@ from scipy import stats
 
 from fixtures.judge.gating import judge_alternating
 from fixtures.judge.pairs import Pair, Verdict
+from fixtures.judge.questions import ALTERNATING
 from fixtures.judge.rules import Rule
-from fixtures.judge.verdicts import ALTERNATING
 from fixtures.plugins.gate import alternated
 from fixtures.record.record import Record
 from fixtures.stats.estimates import se_of_ratio

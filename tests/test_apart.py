@@ -14,8 +14,9 @@ from scipy.stats import binom
 
 from fixtures.history.apart import apart
 from fixtures.judge.pairs import Pair
+from fixtures.judge.questions import SAVED
 from fixtures.judge.rules import Rule
-from fixtures.judge.verdicts import SAVED, judge
+from fixtures.judge.verdicts import judge
 from fixtures.record.record import Record
 from fixtures.record.saved import SavedRun
 from fixtures.stats.run_spread import CaseHistory, RunSpread
@@ -53,7 +54,7 @@ def test_runs_are_as_far_apart_as_neighbours_are(record: Record) -> None:
     near = np.abs(np.diff(logs))
     far = [abs(a - b) for i, a in enumerate(logs) for b in logs[i + 1 :]]
     expected = 1.4826 / np.sqrt(2) * max(np.median(near), np.median(far))
-    assert found == CaseHistory(RunSpread(pytest.approx(expected), 5), follows_canary=False)
+    assert found == CaseHistory(RunSpread(pytest.approx(expected), 5))
 
 
 @pytest.mark.parametrize(
@@ -81,10 +82,10 @@ def test_a_canary_is_followed_where_runs_are_closer_with_it_taken_out(record: Re
     apart_from_it = known(record, saved(record, noise, pace))
     assert follows is not None
     assert apart_from_it is not None
-    assert follows.follows_canary
-    assert follows.spread.sd < 0.03
-    assert not apart_from_it.follows_canary
-    assert apart_from_it.spread.sd < 0.03
+    assert follows.corrected is not None
+    assert follows.corrected.sd < 0.03 < follows.raw.sd
+    assert apart_from_it.corrected is None
+    assert apart_from_it.raw.sd < 0.03
 
 
 def test_an_old_baseline_is_as_far_off_as_runs_of_its_age(record: Record) -> None:
@@ -93,7 +94,7 @@ def test_an_old_baseline_is_as_far_off_as_runs_of_its_age(record: Record) -> Non
     new, old = known(record, runs), known(record, runs, timedelta(days=6))
     assert new is not None
     assert old is not None
-    assert old.spread.sd > new.spread.sd > 0.007
+    assert old.raw.sd > new.raw.sd > 0.007
 
 
 def with_history(record: Record, history: CaseHistory, base: float, head: float, pace: float = 1.0) -> Pair:
@@ -105,19 +106,28 @@ def with_history(record: Record, history: CaseHistory, base: float, head: float,
 
 
 def test_a_steady_machine_finds_less_and_a_restless_one_cries_no_wolf(record: Record) -> None:
-    steady, restless = (CaseHistory(RunSpread(sd, 12), follows_canary=False) for sd in (0.01, 0.10))
+    steady, restless = (CaseHistory(RunSpread(sd, 12)) for sd in (0.01, 0.10))
     assert judge([with_history(record, steady, 10.0, 11.5)], SAVED)[0].status == "regression"
     assert judge([with_history(record, restless, 10.0, 13.0)], SAVED)[0].status == "inconclusive"
 
 
 def test_history_says_whether_the_canary_is_taken_out(record: Record) -> None:
-    follows, does_not = (CaseHistory(RunSpread(0.01, 12), follows) for follows in (True, False))
+    follows = CaseHistory(RunSpread(0.1, 12), RunSpread(0.01, 12))
     (taken,) = judge([with_history(record, follows, 10.0, 13.0, 1.3)], SAVED)
     assert (taken.status, taken.change) == ("pass", pytest.approx(0.0))
     assert "the machine was 30 % slower (canary), taken out as in its history" in taken.why
-    (left,) = judge([with_history(record, does_not, 10.0, 13.0, 1.3)], SAVED)
+    (left,) = judge([with_history(record, CaseHistory(RunSpread(0.01, 12)), 10.0, 13.0, 1.3)], SAVED)
     assert (left.status, left.change) == ("regression", pytest.approx(0.3))
     assert "canary" not in left.why
+
+
+def test_a_canary_that_did_not_move_leaves_the_spread_of_the_times_as_they_are(record: Record) -> None:
+    """4 % that are not taken out are part of what runs are apart without it."""
+    follows = CaseHistory(RunSpread(0.1, 12), RunSpread(0.005, 12))
+    (verdict,) = judge([with_history(record, follows, 10.0, 11.5, 1.04)], SAVED)
+    assert verdict.status == "inconclusive"
+    (moved,) = judge([with_history(record, follows, 10.0, 12.6, 1.06)], SAVED)
+    assert (moved.status, moved.change) == ("regression", pytest.approx(12.6 / 10.6 - 1))
 
 
 RUNS = 200
@@ -145,10 +155,34 @@ def test_on_a_machine_whose_runs_are_far_apart_history_keeps_the_promise(record:
 OWN = ("-k", "custom", "--model=tiny.py:net", "--batch=1", "--iters=3")
 
 
+def copied(project: pytest.Pytester, count: int, days: int) -> None:
+    """Of one saved run so many, a per cent slower each second time, spread over so many days."""
+    (file,) = (project.path / "results").glob("*/0001_a.json")
+    text = file.read_text()
+    for index in range(count):
+        content = json.loads(text)
+        content["datetime"] = f"2026-01-0{1 + index * days // count}T0{index}:00:00+00:00"
+        (benchmark,) = content["benchmarks"]
+        benchmark["stats"]["data"] = [each * (1 + index % 2 / 100) for each in benchmark["stats"]["data"]]
+        info = benchmark["extra_info"]
+        times = [name for name in info if name.startswith("latency_") and name.endswith("_ms") and info[name]]
+        info.update({name: info[name] * (1 + index % 2 / 100) for name in times})
+        file.with_name(f"{index + 1:04}_a.json").write_text(json.dumps(content))
+
+
+def test_what_the_storage_holds_says_how_far_runs_are_apart(project: pytest.Pytester, run: Run) -> None:
+    run(*OWN, "--benchmark-save=a").assert_outcomes(passed=1)
+    copied(project, 8, 2)
+    result = run(*OWN, "--benchmark-compare", "--gate=latency_p50_ms:900%")
+    no_traceback(result)
+    known = "1 before, 1 now; how far runs are apart is known of 1 of 1 cases; finds from *"
+    result.stdout.fnmatch_lines([f"gate: 1 pass (saved baseline; processes a case: {known}"])
+
+
 @pytest.mark.slow
 def test_a_run_is_compared_with_the_last_runs(project: pytest.Pytester, run: Run) -> None:
-    for _ in range(5):
-        run(*OWN, "--benchmark-save=a").assert_outcomes(passed=1)
+    run(*OWN, "--benchmark-save=a").assert_outcomes(passed=1)
+    copied(project, 5, 1)
     gated = ("--gate=latency_p50_ms:900%",)
     result = run(*OWN, "--benchmark-compare=history", *gated)
     no_traceback(result)
@@ -158,10 +192,9 @@ def test_a_run_is_compared_with_the_last_runs(project: pytest.Pytester, run: Run
             "gate: 1 pass (saved baseline; processes a case: 1 before, 1 now; *",
         ]
     )
-    for index, file in enumerate(sorted((project.path / "results").glob("*/*_a.json"))):
-        content = json.loads(file.read_text())
-        content["datetime"] = f"2026-01-0{index + 1}T00:00:00+00:00"
-        file.write_text(json.dumps(content))
+    for file in (project.path / "results").glob("*/000[2-5]_a.json"):
+        file.unlink()
+    copied(project, 5, 5)
     result = run(*OWN, "--benchmark-compare=history", *gated)
     result.stdout.fnmatch_lines(["gate: 1 pass (saved baseline; processes a case: 5 before, 1 now; *"])
 

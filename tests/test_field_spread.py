@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from fixtures.judge.pairs import Pair
+from fixtures.judge.questions import ALTERNATING, SAVED
 from fixtures.judge.rules import Rule
-from fixtures.judge.verdicts import ALTERNATING, SAVED, judge
+from fixtures.judge.verdicts import judge
 from fixtures.record.record import Record
 from fixtures.stats.field_spread import NOTHING, Known, known_of
 from tools.field_spread import counts

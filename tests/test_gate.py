@@ -15,8 +15,9 @@ import pytest
 from fixtures import gate
 from fixtures.judge.gating import Judgement
 from fixtures.judge.pairs import Pair
+from fixtures.judge.questions import SAVED
 from fixtures.judge.rules import parse_rule
-from fixtures.judge.verdicts import SAVED, judge
+from fixtures.judge.verdicts import judge
 from fixtures.record.missing import Failure
 from fixtures.record.record import Record
 from fixtures.show import verdict_table

@@ -12,8 +12,9 @@ from fixtures.history.series import Mark, Series
 from fixtures.history.shifts import shifts_of
 from fixtures.judge.limits import Limit
 from fixtures.judge.pairs import Pair
+from fixtures.judge.questions import SAVED
 from fixtures.judge.rules import FIELDS, Rule, parse_rule
-from fixtures.judge.verdicts import SAVED, judge
+from fixtures.judge.verdicts import judge
 from fixtures.options import OPTIONS
 from fixtures.record.asked import Window
 from fixtures.record.fields import Group

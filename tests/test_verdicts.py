@@ -11,8 +11,9 @@ from scipy import stats
 
 from fixtures.judge.gating import Judgement
 from fixtures.judge.pairs import Pair, Verdict
+from fixtures.judge.questions import ALTERNATING, SAVED, Method
 from fixtures.judge.rules import Rule, parse_rule
-from fixtures.judge.verdicts import ALTERNATING, SAVED, Method, judge
+from fixtures.judge.verdicts import judge
 from fixtures.record.record import Record
 from fixtures.stats.estimates import holm
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from scipy.stats import binom
 
-from fixtures.judge.verdicts import SAVED
+from fixtures.judge.questions import SAVED
 from fixtures.record.record import Record
 from tools.worlds import BEYOND, WORLDS, alarms, finds
 

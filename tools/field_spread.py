@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from fixtures.judge.pairs import Pair
+from fixtures.judge.questions import SAVED
 from fixtures.judge.rules import Rule
-from fixtures.judge.verdicts import SAVED, judge
+from fixtures.judge.verdicts import judge
 from fixtures.record.record import Record
 from fixtures.stats.percentiles import latency_of
 from fixtures.stats.spread import spread_flags

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fixtures.judge.pairs import Pair, Verdict
+from fixtures.judge.questions import SAVED
 from fixtures.judge.rules import DEFAULT_METRIC, Rule
-from fixtures.judge.verdicts import SAVED, judge
+from fixtures.judge.verdicts import judge
 from fixtures.record.record import Record
 from tools.gate_power_table import interval
 
