@@ -88,6 +88,16 @@ def test_a_canary_is_followed_where_runs_are_closer_with_it_taken_out(record: Re
     assert apart_from_it.raw.sd < 0.03
 
 
+@pytest.mark.parametrize(("share", "followed"), [(0.1, False), (0.3, True)])
+def test_what_a_canary_takes_away_by_chance_is_no_reason_to_follow_it(
+    record: Record, share: float, followed: bool
+) -> None:
+    logs = 0.05 * np.sin(5 * np.arange(12))
+    found = known(record, saved(record, logs, share * logs))
+    assert found is not None
+    assert (found.corrected is not None) == followed
+
+
 def test_an_old_baseline_is_as_far_off_as_runs_of_its_age(record: Record) -> None:
     """The level creeps by a per cent a run."""
     runs = saved(record, np.arange(24) / 100)
@@ -109,6 +119,13 @@ def test_a_steady_machine_finds_less_and_a_restless_one_cries_no_wolf(record: Re
     steady, restless = (CaseHistory(RunSpread(sd, 12)) for sd in (0.01, 0.10))
     assert judge([with_history(record, steady, 10.0, 11.5)], SAVED)[0].status == "regression"
     assert judge([with_history(record, restless, 10.0, 13.0)], SAVED)[0].status == "inconclusive"
+
+
+def test_memory_is_not_judged_by_how_far_times_are_apart(record: Record) -> None:
+    base, head = (replace(record, process_values={"peak_host_bytes": (mb * 1e6,) * 5}) for mb in (700, 800))
+    restless = CaseHistory(RunSpread(0.5, 12))
+    (verdict,) = judge([Pair(CASE, Rule("peak_host_bytes", share=0.05), base, head, history=restless)], SAVED)
+    assert verdict.status == "regression"
 
 
 def test_history_says_whether_the_canary_is_taken_out(record: Record) -> None:

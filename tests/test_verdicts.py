@@ -121,6 +121,7 @@ def paced(record: Record, machine: float, model: float, slope: float, pace: tupl
         (1.1, 1.5, 1.0, "regression"),  # +65 %, and +50 % with the canary taken out
         (1.3, 1.0, 0.0, "pass"),  # the canary slowed alone: -23 % with it taken out
         (0.7, 1.0, 0.0, "inconclusive"),  # it was faster alone: +43 % with it taken out
+        (0.93, 1.0, 0.0, "inconclusive"),  # +7.5 % with it taken out, by which nothing is certain
     ],
 )
 def test_a_verdict_holds_with_the_canary_taken_out_and_without(
@@ -132,6 +133,16 @@ def test_a_verdict_holds_with_the_canary_taken_out_and_without(
     assert verdict.change == pytest.approx(model * machine**slope - 1)
     shown = f"{model * machine ** (slope - 1) * 100 - 100:+.1f} % with that taken out"
     assert (shown in verdict.why) == (machine != 1.0)
+
+
+def test_what_can_be_found_is_what_is_found_both_ways(record: Record) -> None:
+    """With a canary that differs from process to process taken out, less is certain."""
+    rule, restless = Rule("latency_p50_ms", share=0.05), (1.0, 1.2, 0.85, 1.1, 0.9)
+    base, head = paced(record, 1.0, 1.0, 0.0, restless), paced(record, 1.2, 1.0, 0.0, restless)
+    with_it, without = one(Pair("a", rule, base, head)), one(Pair("a", rule, base, base))
+    assert with_it.finds_from is not None
+    assert without.finds_from is not None
+    assert with_it.finds_from > 1.3 * without.finds_from
 
 
 def test_a_canary_that_hardly_moved_tells_nothing(record: Record) -> None:
