@@ -13,6 +13,7 @@ import pytest
 from scipy.stats import binom
 
 from fixtures.history.apart import apart
+from fixtures.judge.gating import judge_saved
 from fixtures.judge.pairs import Pair
 from fixtures.judge.questions import SAVED
 from fixtures.judge.rules import Rule
@@ -119,6 +120,28 @@ def test_a_steady_machine_finds_less_and_a_restless_one_cries_no_wolf(record: Re
     steady, restless = (CaseHistory(RunSpread(sd, 12)) for sd in (0.01, 0.10))
     assert judge([with_history(record, steady, 10.0, 11.5)], SAVED)[0].status == "regression"
     assert judge([with_history(record, restless, 10.0, 13.0)], SAVED)[0].status == "inconclusive"
+
+
+def test_a_saved_baseline_is_judged_by_the_history_of_its_case(record: Record) -> None:
+    (base,) = saved(record, [0.0])
+    head, rules = {CASE: timed(20.0, record)}, [Rule("latency_p50_ms")]
+    assert judge_saved([base], head, MACHINE, rules).count["regression"] == 1
+    restless = judge_saved([base], head, MACHINE, rules, history={CASE: CaseHistory(RunSpread(0.5, 12))})
+    assert restless.count["inconclusive"] == 1
+    assert "how far runs are apart is known of 1 of 1 cases" in restless.evidence
+
+
+def test_a_run_that_was_saved_twice_is_one(record: Record) -> None:
+    one, other = saved(record, [0.0, 0.001])
+    head, rules = {CASE: timed(11.0, record)}, [Rule("latency_p50_ms")]
+    (single, copied_, two) = (
+        judge_saved(files, head, MACHINE, rules).verdicts[0].finds_from for files in ([one], [one, one], [one, other])
+    )
+    assert single is not None
+    assert copied_ is not None
+    assert two is not None
+    assert copied_ == pytest.approx(single, rel=0.25)  # its process counts twice, its minute once
+    assert two < copied_
 
 
 def test_memory_is_not_judged_by_how_far_times_are_apart(record: Record) -> None:

@@ -152,9 +152,9 @@ def test_a_canary_that_hardly_moved_tells_nothing(record: Record) -> None:
     assert "the machine was 5 % slower (canary)" in one(Pair("a", rule, base, paced(record, 1.051, 1, 1, steady))).why
 
 
-def half_of(process: float, run: float) -> float:
+def half_of(process: float, run: float, level: float = 0.975) -> float:
     dof = (process + run) ** 2 / (process**2 / 7 + run**2 / 10)
-    return float(stats.t.ppf(0.975, dof) * np.sqrt(process + run))
+    return float(stats.t.ppf(level, dof) * np.sqrt(process + run))
 
 
 def test_runs_differ_however_alike_their_processes_are(record: Record) -> None:
@@ -166,6 +166,10 @@ def test_runs_differ_however_alike_their_processes_are(record: Record) -> None:
     # by hand: processes are taken to be 3.5 % apart for three, three of five a side are kept; runs 4 % for ten
     process, run = 3 * 0.035**2 / 7 * 2 / 3, 2 * 0.04**2
     assert verdict.low == pytest.approx(1.1 * np.exp(-half_of(process, run)) - 1)
+    # of a single case the interval asks for more than alpha does
+    assert verdict.finds_from == pytest.approx(np.expm1(half_of(process, run) + half_of(process, run, 0.9)))
+    ten = judge([Pair("a", Rule("latency_p50_ms"), base, head)] * 10, SAVED)[0]
+    assert ten.finds_from == pytest.approx(np.expm1(half_of(process, run, 1 - 0.05 / 10) + half_of(process, run, 0.9)))
     assert one(Pair("a", Rule("latency_p50_ms"), base, head, base_runs=10)).low == pytest.approx(
         1.1 * np.exp(-half_of(process, 1.1 * 0.04**2)) - 1
     )
